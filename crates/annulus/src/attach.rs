@@ -1,0 +1,411 @@
+//! Creating, opening, validating, removing: who may come in, and what they find.
+//!
+//! Trust: a peer may die at any instruction and may leave any bytes behind. So what a region says of
+//! itself is checked against its real size and against what it must be (`layout::read_cold`) before
+//! the first use, copied into private memory, and not read again.
+
+use crate::error::{AttachError, OpenError};
+use crate::kind::Kind;
+use crate::layout::{Geometry, View, flag, read_cold};
+use crate::lease::{self, Holder, Seat, Side, Witness};
+use crate::layout::{LEASES, Shape, bell};
+use crate::options::{Location, RingOptions};
+use crate::recover;
+use crate::region::{self, Nameless, Region, sysv};
+use crate::sync::{AcqRel, Acquire, Relaxed, Release};
+use crate::wait;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What a [`OpenError::Mismatch`] of the kind says.
+pub(crate) const KIND: &str = "ring kind";
+
+/// An open ring: shared by its handles in this process.
+pub(crate) struct Shared {
+    // Before `region`, so that no copy of the view outlives it.
+    pub(crate) view: View,
+    pub(crate) witness: Witness,
+    pub(crate) shape: Shape,
+    pub(crate) region: Region,
+    pub(crate) flags: u32,
+    place: Option<Place>,
+}
+
+/// Where a named ring's name is.
+struct Place {
+    location: Location,
+    /// The file that has the name, or the lock file of a System V segment.
+    path: PathBuf,
+}
+
+impl Shared {
+    /// Whether a successor of somebody dead can find the ring by its name.
+    pub(crate) fn is_named(&self) -> bool {
+        self.flags & flag::NAMED != 0
+    }
+
+    /// The file behind the region, unless that is the heap.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match &self.witness {
+            Witness::Kernel(file) => Some(file),
+            Witness::Heap(_) => None,
+        }
+    }
+
+    /// Attaches a handle.
+    pub(crate) fn seat(&self, side: Side) -> Result<Seat, AttachError> {
+        let mut seat = Seat::take(&self.view, &self.witness, side)?;
+        if self.is_removed() {
+            seat.release(&self.view);
+            return Err(AttachError::Removed);
+        }
+        let header = self.view.header();
+        let arrivals = match side {
+            Side::Sender => &header.peers.senders,
+            Side::Receiver => &header.peers.receivers,
+        };
+        // Relaxed: published by `changes`.
+        arrivals.fetch_add(1, Relaxed);
+        // Release: pairs with the Acquire in `handle`; the lease is visible before the change.
+        header.peers.changes.fetch_add(1, Release);
+        if side == Side::Receiver {
+            // AcqRel: a closer that set the bit before us had freed its lease; see `handle`.
+            header.data.word().fetch_and(!bell::CLOSED, AcqRel);
+        }
+        Ok(seat)
+    }
+
+    /// Detaches a handle whose claims are resolved, and tells the other side.
+    pub(crate) fn leave(&self, seat: &mut Seat, side: Side) {
+        seat.release(&self.view);
+        let header = self.view.header();
+        // Release: pairs with the Acquire in `handle`; the freed lease is visible before the change.
+        header.peers.changes.fetch_add(1, Release);
+        if side == Side::Receiver && !self.has_holder(Side::Receiver) {
+            // AcqRel: after the lease was freed; see `handle::Link::closed`.
+            header.data.word().fetch_or(bell::CLOSED, AcqRel);
+        }
+        match side {
+            Side::Sender => wait::ring_rarely(&header.data),
+            Side::Receiver => wait::ring_rarely(&header.room.bell),
+        }
+        self.unlink_if_finished();
+    }
+
+    /// Whether any lease names a handle of this side, dead or alive.
+    fn has_holder(&self, side: Side) -> bool {
+        self.holders().any(|(_, holder)| holder.side == side)
+    }
+
+    /// The leases in use.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = (usize, Holder)> {
+        (0..LEASES).filter_map(|number| {
+            // Acquire: pairs with the Release of whoever took or freed it.
+            let word = self.view.lease(number).word.load(Acquire);
+            Holder::of(word).map(|holder| (number, holder))
+        })
+    }
+
+    /// Whether the name was removed because the ring was finished, so that nobody else will ever come.
+    fn is_removed(&self) -> bool {
+        let watched = self.flags & flag::UNLINK != 0 && self.place.is_some();
+        watched && self.file().is_some_and(|file| !region::is_linked(file))
+    }
+
+    /// Removes the name if the ring asked for it, a sender has come and gone, a receiver has come, everything was
+    /// received, and nobody is attached. The test and the removal are one step for
+    /// newcomers: all tickets are locked meanwhile, and who comes after finds the file without a name.
+    fn unlink_if_finished(&self) {
+        let (Some(place), Some(file)) = (&self.place, self.file()) else {
+            return;
+        };
+        let finished = || {
+            let peers = &self.view.header().peers;
+            // Relaxed, both: they only grow, and the locks order the rest.
+            let used = peers.senders.load(Relaxed) > 0 && peers.receivers.load(Relaxed) > 0;
+            used && !self.has_holder(Side::Sender) && recover::is_drained(&self.view)
+        };
+        if self.flags & flag::UNLINK == 0 || !finished() {
+            return;
+        }
+        if let Ok(Some(_all)) = lease::lock_all(file) {
+            if finished() {
+                // Somebody else may have removed it; then there is nothing to do.
+                let _ = place.remove(file);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Removes the name, if it still names `file`.
+    fn remove(&self, file: &File) -> Result<(), OpenError> {
+        if !region::is_same(&self.path, file) {
+            return Ok(());
+        }
+        if let Location::Sysv(key) = self.location {
+            match sysv::find(key) {
+                Ok(id) => sysv::remove(key, id)?,
+                Err(OpenError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        fs::remove_file(&self.path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => OpenError::Permission(self.location.clone()),
+            std::io::ErrorKind::NotFound => OpenError::NotFound(self.location.clone()),
+            _ => OpenError::io("unlink", &error),
+        })
+    }
+}
+
+fn place(location: &Location) -> Place {
+    let path = match location {
+        Location::Shm(name) => Path::new(region::SHM_DIR).join(name),
+        // The process may change its directory before the name is removed.
+        Location::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        Location::Sysv(key) => sysv::lock_path(*key),
+    };
+    Place {
+        location: location.clone(),
+        path,
+    }
+}
+
+/// Opens or creates the ring with this name. `kind` and `shape`, where given, must be the ring's.
+pub(crate) fn named(
+    options: &RingOptions,
+    kind: Option<Kind>,
+    shape: Option<&Shape>,
+    location: &Location,
+) -> Result<Arc<Shared>, OpenError> {
+    match location {
+        Location::Sysv(key) => segment(options, kind, shape, *key),
+        Location::Shm(_) | Location::File(_) => file(options, kind, shape, location),
+    }
+}
+
+/// What is needed to create a ring: its numbers. Only with a kind and a shape.
+fn plan(options: &RingOptions, kind: Kind, shape: &Shape) -> Result<Geometry, OpenError> {
+    Geometry::new(kind, options.order, shape, options.capacity.unwrap_or(0))
+}
+
+fn file(
+    options: &RingOptions,
+    kind: Option<Kind>,
+    shape: Option<&Shape>,
+    location: &Location,
+) -> Result<Arc<Shared>, OpenError> {
+    let place = place(location);
+    loop {
+        if options.create_new {
+            if fs::symlink_metadata(&place.path).is_ok() {
+                return Err(OpenError::Exists(location.clone()));
+            }
+        } else {
+            match region::open_file(&place.path, location) {
+                Err(OpenError::NotFound(_)) if options.create => {}
+                Err(error) => return Err(error),
+                Ok((file, len)) => {
+                    return existing(options, kind, shape, file, len, Some(place));
+                }
+            }
+        }
+        let (Some(kind), Some(shape)) = (kind, shape) else {
+            return Err(OpenError::NotFound(location.clone()));
+        };
+        let geometry = plan(options, kind, shape)?;
+        let nameless = Nameless::create(&place.path, geometry.region_len, location, options)?;
+        let region = Region::map(&nameless.file, geometry.region_len, options)?;
+        let file = nameless.file.try_clone().map_err(|error| OpenError::io("dup", &error))?;
+        let shared = fresh(options, geometry, shape, region, Witness::Kernel(file), Some(place_again(&place)));
+        // Somebody else may have been quicker: then theirs is the ring.
+        if nameless.publish(location)? {
+            return Ok(shared);
+        }
+        if options.create_new {
+            return Err(OpenError::Exists(location.clone()));
+        }
+    }
+}
+
+fn place_again(place: &Place) -> Place {
+    Place {
+        location: place.location.clone(),
+        path: place.path.clone(),
+    }
+}
+
+/// Fills a new region.
+fn fresh(
+    options: &RingOptions,
+    geometry: Geometry,
+    shape: &Shape,
+    region: Region,
+    witness: Witness,
+    place: Option<Place>,
+) -> Arc<Shared> {
+    let view = region.view(geometry);
+    let mut flags = 0;
+    if place.is_some() {
+        flags |= flag::NAMED;
+        if options.unlink_when_finished {
+            flags |= flag::UNLINK;
+        }
+    }
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    view.initialise(shape, flags, options.start, created);
+    Arc::new(Shared {
+        view,
+        witness,
+        shape: shape.clone(),
+        region,
+        flags,
+        place,
+    })
+}
+
+/// Maps and checks what is there.
+fn existing(
+    options: &RingOptions,
+    kind: Option<Kind>,
+    shape: Option<&Shape>,
+    file: File,
+    len: u64,
+    place: Option<Place>,
+) -> Result<Arc<Shared>, OpenError> {
+    let region = Region::map(&file, len, options)?;
+    checked(kind, shape, region, Witness::Kernel(file), place)
+}
+
+fn checked(
+    kind: Option<Kind>,
+    shape: Option<&Shape>,
+    region: Region,
+    witness: Witness,
+    place: Option<Place>,
+) -> Result<Arc<Shared>, OpenError> {
+    let (header, len) = region.header();
+    let found = read_cold(&header.cold, len)?;
+    if let Some(kind) = kind.filter(|&kind| kind != found.geometry.kind) {
+        return Err(OpenError::mismatch(KIND, kind, found.geometry.kind));
+    }
+    if let Some(shape) = shape.filter(|&shape| *shape != found.shape) {
+        return Err(OpenError::mismatch("message type", shape, &found.shape));
+    }
+    let view = region.view(found.geometry);
+    Ok(Arc::new(Shared {
+        view,
+        witness,
+        shape: found.shape,
+        region,
+        flags: found.flags,
+        place,
+    }))
+}
+
+/// Creates a ring in a memory file.
+pub(crate) fn memfd(options: &RingOptions, kind: Kind, shape: &Shape) -> Result<Arc<Shared>, OpenError> {
+    let geometry = plan(options, kind, shape)?;
+    let file = region::memfd(geometry.region_len)?;
+    let region = Region::map(&file, geometry.region_len, options)?;
+    Ok(fresh(options, geometry, shape, region, Witness::Kernel(file), None))
+}
+
+/// Opens the ring in a descriptor.
+pub(crate) fn from_fd(
+    options: &RingOptions,
+    kind: Option<Kind>,
+    shape: Option<&Shape>,
+    file: File,
+) -> Result<Arc<Shared>, OpenError> {
+    let len = region::regular_len(&file)?;
+    existing(options, kind, shape, file, len, None)
+}
+
+/// Creates a ring on the heap.
+pub(crate) fn heap(options: &RingOptions, kind: Kind, shape: &Shape) -> Result<Arc<Shared>, OpenError> {
+    let geometry = plan(options, kind, shape)?;
+    let region = Region::heap(&geometry)?;
+    Ok(fresh(options, geometry, shape, region, Witness::heap(), None))
+}
+
+/// Opens or creates the ring in a System V segment. A segment cannot be made before it has its key, so
+/// creators and openers take turns by a lock, and a mark in the lock file tells a segment whose creator
+/// died halfway.
+fn segment(
+    options: &RingOptions,
+    kind: Option<Kind>,
+    shape: Option<&Shape>,
+    key: i32,
+) -> Result<Arc<Shared>, OpenError> {
+    let location = Location::Sysv(key);
+    let create = options.create || options.create_new;
+    let file = match sysv::open_lock(key, create.then_some(options.mode)) {
+        // A segment without a lock file is not ours, and a key without either is free.
+        Err(OpenError::NotFound(_)) => {
+            return match sysv::find(key) {
+                Ok(_) => Err(OpenError::not_a_ring("lock file", "none", sysv::lock_path(key).display())),
+                Err(error) => Err(error),
+            };
+        }
+        other => other?,
+    };
+    let _turn = sysv::Turn::take(&file)?;
+    match sysv::find(key) {
+        Ok(id) if sysv::is_half_made(&file)? => sysv::remove(key, id)?,
+        Ok(_) if options.create_new => return Err(OpenError::Exists(location)),
+        Ok(id) => {
+            let region = sysv::map(key, id, options)?;
+            return checked(kind, shape, region, Witness::Kernel(file), Some(place(&location)));
+        }
+        Err(OpenError::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let (true, Some(kind), Some(shape)) = (create, kind, shape) else {
+        return Err(OpenError::NotFound(location));
+    };
+    let geometry = plan(options, kind, shape)?;
+    sysv::mark_half_made(&file, true)?;
+    let made = sysv::create(key, geometry.region_len, options).and_then(|id| sysv::map(key, id, options));
+    let region = match made {
+        Ok(region) => region,
+        Err(error) => {
+            sysv::mark_half_made(&file, false)?;
+            return Err(error);
+        }
+    };
+    let own = file.try_clone().map_err(|error| OpenError::io("dup", &error))?;
+    let shared = fresh(options, geometry, shape, region, Witness::Kernel(own), Some(place(&location)));
+    sysv::mark_half_made(&file, false)?;
+    Ok(shared)
+}
+
+/// Removes a ring's name. Whoever is attached is not disturbed, so nobody living may be.
+///
+/// # Errors
+///
+/// [`OpenError::Busy`] while anybody is attached; [`OpenError::NotARing`] and its like if something else
+/// has the name, which is then left alone.
+pub fn remove(location: &Location) -> Result<(), OpenError> {
+    let options = RingOptions::new();
+    let shared = match named(&options, None, None, location) {
+        Ok(shared) => shared,
+        // Of another version, or cut short, but a ring's file all the same.
+        Err(error) => return Err(error),
+    };
+    let (Some(place), Some(file)) = (&shared.place, shared.file()) else {
+        return Err(OpenError::NotFound(location.clone()));
+    };
+    let all = lease::lock_all(file).map_err(|error| OpenError::io("fcntl(F_OFD_SETLK)", &error))?;
+    let Some(_all) = all else {
+        let alive = |&(number, holder): &(usize, Holder)| shared.witness.is_alive(number, holder);
+        let pid = shared.holders().find(alive).map_or(0, |(_, holder)| holder.pid);
+        return Err(OpenError::Busy {
+            location: location.clone(),
+            pid,
+        });
+    };
+    place.remove(file)
+}

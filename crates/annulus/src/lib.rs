@@ -1,0 +1,82 @@
+//! Lock-free ring buffers in shared memory, for messages between processes on one Linux machine.
+//!
+//! ```
+//! use annulus::{RingOptions, mpmc};
+//!
+//! // Two threads here; two processes would open `RingOptions::new().create(true)….shm("orders")`.
+//! let ring: mpmc::Ring<u64> = RingOptions::new().capacity(1024).heap()?;
+//! let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+//! let worker = std::thread::spawn(move || receiver.iter().sum::<u64>());
+//! for number in 1..=10 {
+//!     sender.send(number)?;
+//! }
+//! drop(sender);
+//! assert_eq!(worker.join().unwrap(), 55);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`RingOptions`] creates and opens rings: on the heap, in a memory file, in POSIX or System V shared
+//!   memory, in a file.
+//! - [`spsc`], [`mpsc`], [`spmc`] and [`mpmc`] are the kinds of ring; a record of a many-receiver ring goes to one
+//!   of them. Messages are values of a `bytemuck::Pod` type, or byte strings (`[u8]`).
+//! - [`Sender`] and [`Receiver`] have the words of std's channels: `send`, `try_send`, `send_timeout`, `recv`, …;
+//!   batches; and two phases, `reserve` and commit, `peek` and release.
+//!
+//! After a handle is attached, the path of a message allocates nothing, takes no lock, makes no system call
+//! unless somebody sleeps, and logs nothing.
+
+mod attach;
+mod error;
+mod futex;
+mod handle;
+mod kind;
+mod layout;
+mod lease;
+pub mod mpmc;
+mod options;
+mod recover;
+mod region;
+mod ring;
+mod side;
+pub mod spsc;
+mod sync;
+mod wait;
+
+pub use annulus_channel::{
+    Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+pub use attach::remove;
+pub use error::{AttachError, OpenError};
+pub use handle::{
+    Iter, Mpmc, Mpsc, Peeked, Protocol, Receiver, Reservation, Sender, Spmc, Spsc, TryIter, WhenClosed,
+    WhenDead,
+};
+pub use kind::{Kind, ParseKindError};
+pub use options::{Location, RingOptions};
+pub use ring::{AnyReceiver, AnyRing, AnySender, Message, Peer, Ring, RingInfo};
+
+pub mod mpsc {
+    //! Many senders, one receiver. See [`mpmc`](crate::mpmc) for the algorithm.
+
+    use crate::handle::{self, Mpsc};
+
+    /// A ring of this kind.
+    pub type Ring<T> = crate::Ring<T, Mpsc>;
+    /// One of its senders.
+    pub type Sender<T> = handle::Sender<T, Mpsc>;
+    /// Its receiver.
+    pub type Receiver<T> = handle::Receiver<T, Mpsc>;
+}
+
+pub mod spmc {
+    //! One sender, many receivers; each record goes to one of them. See [`mpmc`](crate::mpmc) for the algorithm.
+
+    use crate::handle::{self, Spmc};
+
+    /// A ring of this kind.
+    pub type Ring<T> = crate::Ring<T, Spmc>;
+    /// Its sender.
+    pub type Sender<T> = handle::Sender<T, Spmc>;
+    /// One of its receivers.
+    pub type Receiver<T> = handle::Receiver<T, Spmc>;
+}

@@ -1,0 +1,642 @@
+//! Many senders, many receivers; and with a word array less, many on one side only.
+//!
+//! Each cell has a control word **per side**, in arrays of their own, so that senders and receivers
+//! never write the same line (`layout::Words` says what is in a word):
+//!
+//! ```text
+//! senders' word     older lap -> BUSY(owner) -> READY | VOID
+//! receivers' word   older lap -> TAKEN(owner) -> DONE | AGAIN;   AGAIN -> TAKEN;   or straight -> DONE
+//! ```
+//!
+//! *Claim.* Records begin where the record before ends, so everybody derives the same places. A
+//! sender walks from a hint over the words of the current lap, and claims the first word of an older lap
+//! with **one** compare-and-swap that carries its name. No instant exists at which a claim has no
+//! owner. *Commit* is one Release store. A batch is one claim: the words of its later records are
+//! written first, and the commit of the first word shows them all.
+//!
+//! *Take.* A receiver walks in the same way to the first record that nobody has. At most once, it
+//! copies the record out and then swaps its word to DONE; if that fails it throws the copy away,
+//! which is why the payload is copied by relaxed atomics. At least once, it swaps to TAKEN with its name
+//! first, works, and then stores DONE.
+//!
+//! *Free.* `free` is the position up to which all records are done. Anybody moves it on, over words
+//! that say DONE. Only `free` is authoritative; `tail` and `head` are hints, checked before use, whose loss
+//! costs a walk.
+//!
+//! A ring with one sender has no senders' words: its `tail` is exact, as in `spsc`. A ring with one
+//! receiver has no receivers' words (unless the order is per sender): its `head` is exact.
+//!
+//! # Proof
+//!
+//! 1. *One claim a place.* No word recurs (`layout::Words`), so of all swaps from the same older word one
+//!    wins. A place is derived from words of the current lap only, and these do not change their
+//!    length once another record can lie behind them.
+//! 2. *No cell is written while it is in use.* A claim ends below `freed + room`. `free` passes a record
+//!    only over DONE, read with Acquire, which was written with Release after the copy was made; `free` is
+//!    moved with Release and read with Acquire by the claimer. So every copy that counts is over. A copy
+//!    that does not count loses its swap, because the word is DONE by then, or newer.
+//! 3. *One receiver a record.* Of all swaps from the same receivers' word one wins.
+//! 4. *No torn record.* READY is stored with Release after the payload and read with Acquire before it.
+//!    What is overwritten during the copy is freed, so DONE, so the swap fails.
+//! 5. *Nothing is stuck on the dead.* A word that bars the way names its owner; see `recover`.
+//!
+//! Walks are at most one ring long; whoever walks longer has met words that make no sense.
+//!
+//! The hints are AtomicQueue's and Vyukov's counters turned into hints; the owner in the cell is
+//! iceoryx2's `RobustUniqueIndexSet` applied to a queue.
+
+use crate::handle;
+use crate::layout::{Age, Form, PAD, View, Words, who};
+use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
+use crate::sync::{AcqRel, Acquire, Relaxed, Release};
+use annulus_channel::{Fault, Order};
+
+/// A ring of this kind.
+pub type Ring<T> = crate::Ring<T, handle::Mpmc>;
+/// One of its senders.
+pub type Sender<T> = handle::Sender<T, handle::Mpmc>;
+/// One of its receivers.
+pub type Receiver<T> = handle::Receiver<T, handle::Mpmc>;
+
+/// How often a record came back, at most; it stays there.
+const MAX_TRIES: u64 = 63;
+
+/// What lies at a position, as the sending side left it.
+pub(crate) enum Record {
+    /// Nothing yet.
+    Absent,
+    /// A claim that is not committed. `word` is the senders' word.
+    Open { units: u64, word: u64 },
+    /// A committed record.
+    Ready { units: u64 },
+    /// A claim that was given up, or filling up to the ring's end.
+    Void { units: u64 },
+    /// The position is of an earlier lap: the record was freed, and its place reused.
+    Lapped,
+}
+
+/// Reads what lies at `position`. `tail` is our copy of the single sender's tail, if there is one.
+#[inline]
+pub(crate) fn record_at(view: &View, words: Words, position: u64, tail: u64) -> Result<Record, Fault> {
+    if view.geometry.sender_words {
+        // Acquire: pairs with the Release in `Tx::commit` (the payload is visible) and in `Tx::claim` (so
+        // is the owner's lease, and the `free` that made room for a newer lap).
+        let word = view.sender_word(position).load(Acquire);
+        match words.age(word, position) {
+            Age::Older => return Ok(Record::Absent),
+            Age::Newer => return Ok(Record::Lapped),
+            Age::Current => {}
+        }
+        let units = words.low(word);
+        let to_end = view.geometry.units - view.index(position);
+        let most = match view.geometry.form {
+            Form::Typed => words.max_low(),
+            Form::Bytes => to_end,
+        };
+        if units == 0 || units > most {
+            return Err(corrupt("cells of a record", units, most));
+        }
+        return match words.who(word) {
+            who::VOID => Ok(Record::Void { units }),
+            who::READY => Ok(Record::Ready { units }),
+            owner if owner < who::OWNER => Err(corrupt("senders' word", word, who::OWNER)),
+            _ => Ok(Record::Open { units, word }),
+        };
+    }
+    if !before(position, tail) {
+        return Ok(Record::Absent);
+    }
+    if view.geometry.form == Form::Typed {
+        return Ok(Record::Ready { units: 1 });
+    }
+    // SAFETY: a unit's first word, within the payload.
+    let header = unsafe { view.payload.load_word(view.offset(position)) };
+    let there = tail.wrapping_sub(position);
+    let to_end = view.geometry.units - view.index(position);
+    if header == PAD | to_end && to_end < there {
+        return Ok(Record::Void { units: to_end });
+    }
+    match record_units(header & !PAD, &view.geometry) {
+        Some(units) if header & PAD == 0 && units <= there.min(to_end) => Ok(Record::Ready { units }),
+        // Acquire: pairs with the Release in `help_free`. A header that makes no sense may belong to a
+        // record of the next lap; then this position was freed before.
+        _ if before(position, view.freed().load(Acquire)) => Ok(Record::Lapped),
+        _ => Err(corrupt("record length", header, view.geometry.max_record() as u64)),
+    }
+}
+
+/// Whether position `a` comes before `b`.
+#[inline]
+pub(crate) fn before(a: u64, b: u64) -> bool {
+    (a.wrapping_sub(b) as i64) < 0
+}
+
+#[cold]
+fn corrupt(what: &'static str, found: u64, expected: u64) -> Fault {
+    Fault::Corrupt {
+        what,
+        found,
+        expected,
+    }
+}
+
+/// Moves `free` on over records that are done. Anybody may, at any time; nobody has to.
+/// Only where the receivers have words.
+pub(crate) fn help_free(view: &View) {
+    let words = Words::new(view.geometry.units);
+    // Acquire: whoever moved it had seen DONE, and so do we pass that on.
+    let mut free = view.header().free.load(Acquire);
+    // Acquire: pairs with the Release of the single sender's commit. A done record is below the tail.
+    let tail = view.header().tail.load(Acquire);
+    for _ in 0..view.geometry.units {
+        // Acquire: pairs with the Release of whoever stored DONE; its copy is over.
+        let word = view.receiver_word(free).load(Acquire);
+        if words.age(word, free) != Age::Current || words.who(word) != who::DONE {
+            return;
+        }
+        let units = match record_at(view, words, free, tail) {
+            Ok(Record::Ready { units } | Record::Void { units }) => units,
+            _ => return,
+        };
+        let next = free.wrapping_add(units);
+        // Release: hands on what the loads above acquired, to the claimer that reads `free`. Acquire on
+        // failure: as for the first load.
+        match view.header().free.compare_exchange(free, next, AcqRel, Acquire) {
+            Ok(_) => free = next,
+            Err(moved) => free = moved,
+        }
+    }
+}
+
+/// Stores a hint, unless a later one stands there. Relaxed: it is only a hint, and the words decide.
+#[inline]
+fn store_hint(hint: &crate::sync::AtomicU64, position: u64) {
+    if before(hint.load(Relaxed), position) {
+        hint.store(position, Relaxed);
+    }
+}
+
+/// One of many senders.
+pub(crate) struct Tx {
+    view: View,
+    words: Words,
+    /// Our name in a control word.
+    me: u64,
+    /// A place where a record begins, not beyond the last.
+    cursor: u64,
+    /// What we last saw of the position that the receivers have freed. Never ahead of it.
+    freed: u64,
+    fault: Option<Fault>,
+}
+
+impl Tx {
+    #[cold]
+    fn fail(&mut self, fault: Fault) -> Blocked {
+        self.fault = Some(fault);
+        Blocked::Fault(fault)
+    }
+
+    /// Where to begin looking for a place: at the hint if it can be one, else where we last were.
+    #[inline]
+    fn start(&mut self) -> Result<u64, Blocked> {
+        // Relaxed: a hint. Within one ring of what is free it is a place where a record begins or began.
+        let hint = self.view.header().tail.load(Relaxed);
+        if before(self.cursor, hint) {
+            if hint.wrapping_sub(self.freed) > self.view.geometry.units {
+                self.reload()?;
+            }
+            if hint.wrapping_sub(self.freed) <= self.view.geometry.units {
+                return Ok(hint);
+            }
+        }
+        Ok(self.cursor)
+    }
+
+    /// Looks how far the receivers have got; true if further than we knew.
+    #[cold]
+    fn reload(&mut self) -> Result<bool, Blocked> {
+        if self.view.geometry.receiver_words {
+            help_free(&self.view);
+        }
+        // Acquire: pairs with the Release that freed the units; the copies of them are over.
+        let freed = self.view.freed().load(Acquire);
+        if before(freed, self.freed) {
+            return Err(self.fail(corrupt("free", freed, self.freed)));
+        }
+        let moved = freed != self.freed;
+        self.freed = freed;
+        Ok(moved)
+    }
+}
+
+impl SendSide for Tx {
+    fn attach(view: View, lease: usize) -> Result<Self, Fault> {
+        // Acquire: pairs with the Release that freed the units; the copies of them are over.
+        let freed = view.freed().load(Acquire);
+        Ok(Self {
+            view,
+            words: Words::new(view.geometry.units),
+            me: who::OWNER + lease as u64,
+            cursor: freed,
+            freed,
+            fault: None,
+        })
+    }
+
+    #[inline]
+    fn view(&self) -> &View {
+        &self.view
+    }
+
+    #[inline]
+    fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
+        if let Some(fault) = self.fault {
+            return Err(Blocked::Fault(fault));
+        }
+        let (units, room) = (self.view.geometry.units, self.view.room());
+        let mut position = self.start()?;
+        loop {
+            if before(position, self.freed) {
+                position = self.freed;
+            }
+            let to_end = units - self.view.index(position);
+            let pad = if contiguous && min > to_end { to_end } else { 0 };
+            let used = position.wrapping_sub(self.freed);
+            if used + pad + min > room {
+                if self.reload()? {
+                    continue;
+                }
+                self.cursor = position;
+                return Err(Blocked::Full);
+            }
+            // Acquire: if the lap is newer, pairs with the Release in the claim that began it, so that the
+            // `freed` which allowed it is visible.
+            let word = self.view.sender_word(position).load(Acquire);
+            match self.words.age(word, position) {
+                Age::Older => {
+                    let mut most = max.min(room - used - pad).min(self.words.max_low());
+                    if contiguous {
+                        most = most.min(to_end);
+                    }
+                    let (taken, state) = if pad > 0 { (pad, who::VOID) } else { (most, self.me) };
+                    let claimed = self.words.word(position, taken, state);
+                    let cell = self.view.sender_word(position);
+                    // Release: pairs with the Acquire in `record_at` and above. Relaxed on failure: we look again.
+                    if cell.compare_exchange(word, claimed, Release, Relaxed).is_err() {
+                        continue;
+                    }
+                    let next = position.wrapping_add(taken);
+                    store_hint(&self.view.header().tail, next);
+                    if pad > 0 {
+                        position = next;
+                        continue;
+                    }
+                    self.cursor = next;
+                    return Ok(Claim {
+                        position,
+                        units: taken,
+                    });
+                }
+                Age::Current => {
+                    let taken = self.words.low(word);
+                    if taken == 0 || (contiguous && taken > to_end) {
+                        return Err(self.fail(corrupt("cells of a record", taken, to_end)));
+                    }
+                    position = position.wrapping_add(taken);
+                }
+                Age::Newer => {
+                    self.reload()?;
+                    if !before(position, self.freed) {
+                        return Err(self.fail(corrupt("senders' word", word, position)));
+                    }
+                    position = self.start()?;
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn split(&mut self, position: u64, units: u64) {
+        let ready = self.words.word(position, units, who::READY);
+        // Relaxed: nobody comes to this word before `commit` has shortened the first record to itself.
+        self.view.sender_word(position).store(ready, Relaxed);
+    }
+
+    #[inline]
+    fn commit(&mut self, claim: Claim, used: u64, first: u64) {
+        if used < claim.units {
+            let rest = claim.position.wrapping_add(used);
+            let void = self.words.word(rest, claim.units - used, who::VOID);
+            // Relaxed: as in `split`.
+            self.view.sender_word(rest).store(void, Relaxed);
+        }
+        let ready = self.words.word(claim.position, first, who::READY);
+        // Release: pairs with the Acquire in `record_at`; payload and later words are visible before it.
+        self.view.sender_word(claim.position).store(ready, Release);
+    }
+
+    fn abort(&mut self, claim: Claim) {
+        let void = self.words.word(claim.position, claim.units, who::VOID);
+        // Release: pairs with the Acquire in `record_at`; whatever we wrote to the cells is over.
+        self.view.sender_word(claim.position).store(void, Release);
+    }
+
+    fn len(&self) -> u64 {
+        // Relaxed, both: an estimate.
+        let tail = self.view.header().tail.load(Relaxed);
+        let freed = self.view.freed().load(Relaxed);
+        if before(tail, freed) { 0 } else { tail.wrapping_sub(freed).min(self.view.room()) }
+    }
+}
+
+/// A receiver of a ring with many senders, or one of many receivers, or both.
+pub(crate) struct Rx {
+    view: View,
+    words: Words,
+    /// Our name in a control word.
+    me: u64,
+    /// Where to begin looking: no record before it is for us to take, unless one comes back.
+    floor: u64,
+    /// What we last saw of the single sender's tail.
+    tail: u64,
+    /// The epoch up to which we know of records that came back.
+    epoch: u32,
+    /// We are on our way from `free`, because one came back: the hint would lead past it.
+    rewalk: bool,
+    /// Cells done since we last moved `free`.
+    done: u64,
+    fault: Option<Fault>,
+}
+
+impl Rx {
+    #[cold]
+    fn fail(&mut self, fault: Fault) -> Blocked {
+        self.fault = Some(fault);
+        Blocked::Fault(fault)
+    }
+
+    /// The next record that nobody has, for a ring whose receivers have words.
+    #[inline]
+    fn look_among_many(&mut self) -> Result<Found, Blocked> {
+        let view = self.view;
+        let header = view.header();
+        // Acquire: pairs with the Release of whoever gave a record back; the walk sees its word.
+        let epoch = header.room.epoch.load(Acquire);
+        let strict = self.view.geometry.order == Order::Total;
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.rewalk = true;
+            // Acquire: pairs with the Release in `help_free`.
+            self.floor = header.free.load(Acquire);
+        }
+        let mut position = self.floor;
+        if strict && !self.rewalk {
+            // Relaxed: a hint. Within one ring of the floor it is a place where a record begins.
+            let hint = header.head.load(Relaxed);
+            if before(position, hint) && hint.wrapping_sub(position) <= self.view.geometry.units {
+                position = hint;
+            }
+        }
+        // Whether an open claim was stepped over: then the floor stays before it.
+        let mut open = false;
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            if steps > 2 * self.view.geometry.units {
+                // Others are so busy that we never catch up. Whoever waits will look again.
+                return Err(Blocked::Empty);
+            }
+            // Acquire: pairs with the Release of whoever wrote it; the senders' word is no older.
+            let word = self.view.receiver_word(position).load(Acquire);
+            let age = self.words.age(word, position);
+            let record = match age {
+                Age::Newer => Record::Lapped,
+                _ => self.record_at(position)?,
+            };
+            let (units, tries) = match record {
+                Record::Lapped => {
+                    // Acquire: pairs with the Release in `help_free`; a newer lap means that it passed us.
+                    let free = header.free.load(Acquire);
+                    if !before(position, free) {
+                        return Err(self.fail(corrupt("free", free, position)));
+                    }
+                    position = free;
+                    continue;
+                }
+                Record::Absent if age == Age::Current => {
+                    return Err(self.fail(corrupt("receivers' word", word, position)));
+                }
+                Record::Absent => {
+                    self.rewalk = false;
+                    self.settle(position, open);
+                    help_free(&self.view);
+                    return Err(Blocked::Empty);
+                }
+                Record::Open { .. } if strict => {
+                    self.settle(position, open);
+                    return Err(Blocked::Open);
+                }
+                Record::Open { units, .. } => {
+                    self.settle(position, open);
+                    open = true;
+                    position = position.wrapping_add(units);
+                    continue;
+                }
+                Record::Void { units } => {
+                    if age == Age::Older {
+                        let done = self.words.word(position, 0, who::DONE);
+                        let cell = self.view.receiver_word(position);
+                        // Release: as for a record that was read. Failure: somebody else did the same.
+                        let _ = cell.compare_exchange(word, done, Release, Relaxed);
+                        self.done += units;
+                    }
+                    position = position.wrapping_add(units);
+                    continue;
+                }
+                Record::Ready { units } if age == Age::Older => (units, 0),
+                Record::Ready { units } if self.words.who(word) == who::AGAIN => {
+                    (units, self.words.low(word))
+                }
+                // DONE, or TAKEN: should its holder give it back, the epoch will tell.
+                Record::Ready { units } => {
+                    position = position.wrapping_add(units);
+                    continue;
+                }
+            };
+            self.settle(position, open);
+            return Ok(Found {
+                position,
+                units,
+                word,
+                tries,
+            });
+        }
+    }
+
+    /// Remembers that nothing before `position` is for us, unless an open claim lies before it.
+    #[inline]
+    fn settle(&mut self, position: u64, open: bool) {
+        if !open {
+            self.floor = position;
+        }
+    }
+
+    /// The next record, for the single receiver of many senders, whose head is exact.
+    #[inline]
+    fn look_alone(&mut self) -> Result<Found, Blocked> {
+        for _ in 0..=self.view.geometry.units {
+            match self.record_at(self.floor)? {
+                Record::Absent => return Err(Blocked::Empty),
+                Record::Open { .. } => return Err(Blocked::Open),
+                Record::Ready { units } => return Ok(Found::new(self.floor, units)),
+                Record::Void { units } => self.advance(self.floor.wrapping_add(units)),
+                Record::Lapped => break,
+            }
+        }
+        Err(self.fail(corrupt("senders' word", self.floor, self.floor)))
+    }
+
+    #[inline]
+    fn record_at(&mut self, position: u64) -> Result<Record, Blocked> {
+        if !self.view.geometry.sender_words && !before(position, self.tail) {
+            // Acquire: pairs with the Release in `spsc::Tx::commit`; the payload is visible.
+            self.tail = self.view.header().tail.load(Acquire);
+        }
+        record_at(&self.view, self.words, position, self.tail).map_err(|fault| self.fail(fault))
+    }
+
+    /// Moves the single receiver's head.
+    #[inline]
+    fn advance(&mut self, to: u64) {
+        self.floor = to;
+        // Release: pairs with the Acquire in `Tx::reload`; our reads are over before the head moves.
+        self.view.header().head.store(to, Release);
+    }
+
+    /// What follows when a record is done: hints, and now and then `free`.
+    #[inline]
+    fn finished(&mut self, found: Found) {
+        let next = found.position.wrapping_add(found.units);
+        if self.floor == found.position {
+            self.floor = next;
+        }
+        store_hint(&self.view.header().head, next);
+        self.done += found.units;
+        if self.done >= self.view.geometry.units / 8 {
+            self.done = 0;
+            help_free(&self.view);
+        }
+    }
+}
+
+impl RecvSide for Rx {
+    fn attach(view: View, lease: usize) -> Result<Self, Fault> {
+        let header = view.header();
+        // Acquire: we continue after others, and see what they left.
+        let floor = view.freed().load(Acquire);
+        Ok(Self {
+            view,
+            words: Words::new(view.geometry.units),
+            me: who::OWNER + lease as u64,
+            floor,
+            tail: floor,
+            // Acquire: as in `look_among_many`.
+            epoch: header.room.epoch.load(Acquire),
+            rewalk: true,
+            done: 0,
+            fault: None,
+        })
+    }
+
+    #[inline]
+    fn view(&self) -> &View {
+        &self.view
+    }
+
+    #[inline]
+    fn look(&mut self, _max: u64, _bytes: bool) -> Result<Found, Blocked> {
+        if let Some(fault) = self.fault {
+            return Err(Blocked::Fault(fault));
+        }
+        if self.view.geometry.receiver_words {
+            self.look_among_many()
+        } else {
+            self.look_alone()
+        }
+    }
+
+    #[inline]
+    fn confirm(&mut self, found: Found) -> bool {
+        if !self.view.geometry.receiver_words {
+            self.advance(found.position.wrapping_add(found.units));
+            return true;
+        }
+        let done = self.words.word(found.position, found.tries, who::DONE);
+        let cell = self.view.receiver_word(found.position);
+        // Release: pairs with the Acquire in `help_free`; our copy is over. Relaxed on failure: it is void.
+        if cell.compare_exchange(found.word, done, Release, Relaxed).is_err() {
+            return false;
+        }
+        self.finished(found);
+        true
+    }
+
+    fn is_current(&self, found: Found) -> bool {
+        // Acquire: what we read before is not younger than the word.
+        !self.view.geometry.receiver_words
+            || self.view.receiver_word(found.position).load(Acquire) == found.word
+    }
+
+    fn hold(&mut self, found: Found) -> bool {
+        if !self.view.geometry.receiver_words {
+            return true;
+        }
+        let taken = self.words.word(found.position, found.tries, self.me);
+        let cell = self.view.receiver_word(found.position);
+        // Release: pairs with the Acquire in `recover`: whoever sees our name sees our lease. Relaxed on
+        // failure: we look again.
+        cell.compare_exchange(found.word, taken, Release, Relaxed).is_ok()
+    }
+
+    fn release(&mut self, found: Found) {
+        if !self.view.geometry.receiver_words {
+            self.advance(found.position.wrapping_add(found.units));
+            return;
+        }
+        let done = self.words.word(found.position, found.tries, who::DONE);
+        // Release: pairs with the Acquire in `help_free`; our reads are over. A store will do: while we
+        // live nobody else writes a word that names us.
+        self.view.receiver_word(found.position).store(done, Release);
+        self.finished(found);
+    }
+
+    fn put_back(&mut self, found: Found) {
+        if self.view.geometry.receiver_words {
+            let tries = (found.tries + 1).min(MAX_TRIES);
+            let again = self.words.word(found.position, tries, who::AGAIN);
+            // Release: our reads are over. A store will do, as in `release`.
+            self.view.receiver_word(found.position).store(again, Release);
+            announce_return(&self.view);
+        }
+    }
+
+    fn len(&self) -> u64 {
+        // Relaxed, both: an estimate.
+        let tail = self.view.header().tail.load(Relaxed);
+        let freed = self.view.freed().load(Relaxed);
+        let from = if before(self.floor, freed) { freed } else { self.floor };
+        if before(tail, from) { 0 } else { tail.wrapping_sub(from).min(self.view.room()) }
+    }
+}
+
+/// Tells all receivers that a record came back, so that they walk again from `free`.
+pub(crate) fn announce_return(view: &View) {
+    // Release: pairs with the Acquire in `look_among_many`; the word is visible before the epoch.
+    view.header().room.epoch.fetch_add(1, Release);
+}
+
+/// The word of a record that came back from `word`, at `position`.
+pub(crate) fn returned(words: Words, position: u64, word: u64) -> u64 {
+    let tries = (words.low(word) + 1).min(MAX_TRIES);
+    words.word(position, tries, who::AGAIN)
+}

@@ -1,0 +1,167 @@
+//! What may be repaired, by whom, and why it is safe.
+//!
+//! A control word that bars the way names its owner. Whoever is stuck on it asks whether the owner
+//! lives (`lease`), and if not, repairs exactly that word, by compare-and-swap from the value read:
+//!
+//! - a claim of a dead sender becomes VOID, and receivers pass over it;
+//! - a record taken by a dead receiver becomes AGAIN, and the epoch sends receivers back to it.
+//!
+//! Any number of repairers may race, stop or die: words never recur, so at most one swap succeeds, and
+//! none of them holds anything. A living owner is never overtaken, however long it is stopped.
+//!
+//! The verdict is read in this order: the word, the lease that it names, the lock. Had the lease gone to a
+//! new holder, that holder's name would have come into the word only after its lease, so we would
+//! have read the new lease.
+
+use crate::layout::{Age, View, Words, who};
+use crate::lease::{Holder, Witness};
+use crate::mpmc::{Record, announce_return, before, help_free, record_at, returned};
+use crate::sync::{Acquire, Relaxed, Release};
+
+/// Whether `name`, from a control word read with Acquire, names nobody living.
+fn is_orphan(view: &View, witness: &Witness, name: u64) -> bool {
+    let Some(number) = name.checked_sub(who::OWNER) else {
+        return false;
+    };
+    let number = number as usize;
+    if number >= crate::layout::LEASES {
+        return false;
+    }
+    // Acquire: the lease is no older than the word that named it.
+    let word = view.lease(number).word.load(Acquire);
+    Holder::of(word).is_none_or(|holder| !witness.is_alive(number, holder))
+}
+
+/// Makes the dead sender's claim at `position` void.
+fn void(view: &View, words: Words, position: u64, word: u64) -> bool {
+    let void = words.word(position, words.low(word), who::VOID);
+    let cell = view.sender_word(position);
+    // Release: receivers that pass over it pass over the dead one's stores too. Failure: already repaired.
+    let done = cell.compare_exchange(word, void, Release, Relaxed).is_ok();
+    if done {
+        // Relaxed: a count for people.
+        view.header().audit.voided.fetch_add(1, Relaxed);
+    }
+    done
+}
+
+/// Makes the record that a dead receiver had taken available again.
+fn give_back(view: &View, words: Words, position: u64, word: u64) -> bool {
+    let cell = view.receiver_word(position);
+    // Release: the dead one's reads are over. Failure: already repaired.
+    let done = cell
+        .compare_exchange(word, returned(words, position, word), Release, Relaxed)
+        .is_ok();
+    if done {
+        // Relaxed: a count for people.
+        view.header().audit.returned.fetch_add(1, Relaxed);
+        announce_return(view);
+    }
+    done
+}
+
+/// Repairs every word between what is free and the last claim that names nobody living. True if
+/// anything changed. At most one ring long; asks the kernel only about words that bar the way.
+pub(crate) fn sweep(view: &View, witness: &Witness) -> bool {
+    let geometry = &view.geometry;
+    if !geometry.sender_words && !geometry.receiver_words {
+        return false;
+    }
+    let words = Words::new(geometry.units);
+    // Acquire, both: pair with the Release that moved them; the words between are no older.
+    let start = view.freed().load(Acquire);
+    let tail = view.header().tail.load(Acquire);
+    let mut position = start;
+    let mut changed = false;
+    while position.wrapping_sub(start) < geometry.units {
+        let units = match record_at(view, words, position, tail) {
+            Ok(Record::Open { units, word }) => {
+                if is_orphan(view, witness, words.who(word)) {
+                    changed |= void(view, words, position, word);
+                }
+                units
+            }
+            Ok(Record::Ready { units } | Record::Void { units }) => {
+                if geometry.receiver_words {
+                    // Acquire: pairs with the Release in `Rx::hold`; the lease is no older.
+                    let word = view.receiver_word(position).load(Acquire);
+                    let current = words.age(word, position) == Age::Current;
+                    if current && is_orphan(view, witness, words.who(word)) {
+                        changed |= give_back(view, words, position, word);
+                    }
+                }
+                units
+            }
+            // The end; or others went on meanwhile, or the memory makes no sense, which is for the
+            // caller's own operation to say.
+            Ok(Record::Absent | Record::Lapped) | Err(_) => break,
+        };
+        position = position.wrapping_add(units);
+    }
+    if geometry.receiver_words {
+        help_free(view);
+    }
+    changed
+}
+
+/// Repairs every word that names lease `number`, whose dead holder's word is `dead`, so that the lease
+/// can be given to somebody else.
+pub(crate) fn reap(view: &View, witness: &Witness, number: usize, dead: u64) {
+    let geometry = &view.geometry;
+    let words = Words::new(geometry.units);
+    let name = who::OWNER + number as u64;
+    // Acquire: the lease is no older than the word that names it, so a new holder's words are not touched.
+    let still = || view.lease(number).word.load(Acquire) == dead;
+    debug_assert!(Holder::of(dead).is_none_or(|holder| !still() || !witness.is_alive(number, holder)));
+    // Acquire: pairs with the Release that moved it.
+    let start = view.freed().load(Acquire);
+    // A dead one's words lie between what is free and the last claim, so each index has one position.
+    for ahead in 0..geometry.units {
+        let position = start.wrapping_add(ahead);
+        if geometry.sender_words {
+            // Acquire: pairs with the Release of the claim.
+            let word = view.sender_word(position).load(Acquire);
+            if words.who(word) == name && words.age(word, position) == Age::Current && still() {
+                void(view, words, position, word);
+            }
+        }
+        if geometry.receiver_words {
+            // Acquire: pairs with the Release in `Rx::hold`.
+            let word = view.receiver_word(position).load(Acquire);
+            if words.who(word) == name && words.age(word, position) == Age::Current && still() {
+                give_back(view, words, position, word);
+            }
+        }
+    }
+}
+
+/// Whether everything that was ever committed has been received.
+pub(crate) fn is_drained(view: &View) -> bool {
+    let geometry = &view.geometry;
+    let words = Words::new(geometry.units);
+    // Acquire, both: pair with the Release that moved them.
+    let start = view.freed().load(Acquire);
+    let tail = view.header().tail.load(Acquire);
+    if !geometry.sender_words && !geometry.receiver_words {
+        return start == tail;
+    }
+    let mut position = start;
+    while position.wrapping_sub(start) < geometry.units {
+        let units = match record_at(view, words, position, tail) {
+            Ok(Record::Absent) => return true,
+            Ok(Record::Void { units }) => units,
+            Ok(Record::Ready { units }) if geometry.receiver_words => {
+                // Acquire: pairs with the Release of whoever took it.
+                let word = view.receiver_word(position).load(Acquire);
+                let done = words.age(word, position) == Age::Current && words.who(word) == who::DONE;
+                if !done {
+                    return false;
+                }
+                units
+            }
+            _ => return false,
+        };
+        position = position.wrapping_add(units);
+    }
+    !before(position, tail)
+}

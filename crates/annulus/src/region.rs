@@ -1,0 +1,473 @@
+//! The memory that a ring lies in: a memory file, a file in `/dev/shm` or elsewhere, a System V segment, or the
+//! heap. The only caller of mmap.
+//!
+//! A file's region is created nameless, at full size (`posix_fallocate`, so that a full disk is an error here
+//! and not a signal later), and gets its name when it is complete. Whoever opens a name finds a
+//! whole ring or nothing.
+
+use crate::error::OpenError;
+use crate::layout::{Geometry, Header, LEASES, Lease, LeaseBlock, View};
+use crate::options::{Location, RingOptions};
+use crate::sync::{AtomicU64, HeapPayload, PAYLOAD_ALIGN};
+use crossbeam_utils::CachePadded;
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, posix_fallocate};
+use nix::unistd::linkat;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::statvfs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where glibc's `shm_open` keeps its names.
+pub(crate) const SHM_DIR: &str = "/dev/shm";
+
+/// Memory with a ring's parts in it.
+pub(crate) struct Region {
+    backing: Backing,
+    pub(crate) huge_pages: bool,
+}
+
+enum Backing {
+    Mapped(MmapRaw),
+    Sysv(Segment),
+    Heap(Box<Parts>),
+}
+
+/// A ring's parts on the heap.
+struct Parts {
+    header: Header,
+    leases: Box<[LeaseBlock]>,
+    senders: Box<[AtomicU64]>,
+    receivers: Box<[AtomicU64]>,
+    payload: HeapPayload,
+}
+
+/// An attached System V segment.
+struct Segment {
+    base: *mut u8,
+    len: u64,
+}
+
+// SAFETY: the address is the process's, not a thread's; `Segment` only detaches it.
+unsafe impl Send for Segment {}
+// SAFETY: as for `Send`; the value has no operation but to be dropped.
+unsafe impl Sync for Segment {}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: attached in `attach_sysv`, and detached only here.
+        unsafe { libc::shmdt(self.base.cast()) };
+    }
+}
+
+impl Region {
+    /// Maps the whole of `file`, which is `len` bytes long.
+    pub(crate) fn map(file: &File, len: u64, options: &RingOptions) -> Result<Self, OpenError> {
+        let map = MmapOptions::new()
+            .len(len as usize)
+            .map_raw(file)
+            .map_err(|error| OpenError::io("mmap", &error))?;
+        let huge_pages = options.huge_pages && map.advise(Advice::HugePage).is_ok();
+        if options.mlock {
+            map.lock().map_err(|error| OpenError::io("mlock (limit RLIMIT_MEMLOCK)", &error))?;
+        }
+        if options.prefault {
+            prefault(map.as_ptr(), len as usize);
+        }
+        Ok(Self {
+            backing: Backing::Mapped(map),
+            huge_pages,
+        })
+    }
+
+    /// A region on the heap, all zeros, with the parts that `geometry` asks for.
+    pub(crate) fn heap(geometry: &Geometry) -> Result<Self, OpenError> {
+        let words = |present: bool| {
+            let count = if present { geometry.units } else { 0 };
+            (0..count).map(|_| AtomicU64::new(0)).collect()
+        };
+        let lease = |_| {
+            CachePadded::new(Lease {
+                word: AtomicU64::new(0),
+            })
+        };
+        let payload = HeapPayload::new(geometry.payload_len())
+            .ok_or(OpenError::os("malloc", Errno::ENOMEM))?;
+        let parts = Parts {
+            header: Header::zeroed(),
+            leases: (0..LEASES).map(lease).collect(),
+            senders: words(geometry.sender_words),
+            receivers: words(geometry.receiver_words),
+            payload,
+        };
+        Ok(Self {
+            backing: Backing::Heap(Box::new(parts)),
+            huge_pages: false,
+        })
+    }
+
+    /// Whether the region is a mapped file, whose descriptor is the region.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.backing, Backing::Mapped(_))
+    }
+
+    /// The header and the region's length, for looking at what is there before anything is believed.
+    pub(crate) fn header(&self) -> (&Header, u64) {
+        let (base, len) = match &self.backing {
+            Backing::Mapped(map) => (map.as_mut_ptr(), map.len() as u64),
+            Backing::Sysv(segment) => (segment.base, segment.len),
+            Backing::Heap(parts) => return (&parts.header, u64::MAX),
+        };
+        // SAFETY: page aligned, at least as long as a header (checked when opened), all atomics.
+        (unsafe { &*base.cast::<Header>() }, len)
+    }
+
+    /// The ring's parts. `geometry` fits the region's length. The view lives as long as the region.
+    pub(crate) fn view(&self, geometry: Geometry) -> View {
+        let base = match &self.backing {
+            Backing::Mapped(map) => map.as_mut_ptr(),
+            Backing::Sysv(segment) => segment.base,
+            Backing::Heap(parts) => {
+                // SAFETY: the parts are what the geometry asks for, on the heap, and never moved.
+                return unsafe {
+                    View::new(
+                        &parts.header,
+                        parts.leases.as_ptr(),
+                        parts.senders.as_ptr(),
+                        parts.receivers.as_ptr(),
+                        parts.payload.payload(),
+                        geometry,
+                    )
+                };
+            }
+        };
+        // SAFETY: page aligned, and as long as the geometry says: `read_cold` checked it, or we created it so.
+        unsafe { View::mapped(base, geometry) }
+    }
+}
+
+/// Reads a byte of every page, so that all are there.
+fn prefault(base: *const u8, len: usize) {
+    for at in (0..len).step_by(4096) {
+        // SAFETY: within the mapping.
+        let byte = unsafe { base.add(at) };
+        // SAFETY: mapped and readable; the value does not matter.
+        unsafe { ptr::read_volatile(byte) };
+    }
+}
+
+/// Creates a memory file of `len` bytes that can neither shrink nor grow.
+pub(crate) fn memfd(len: u64) -> Result<File, OpenError> {
+    let base = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let create = |flags| memfd_create(c"annulus", flags);
+    // Kernels before 6.3 do not know MFD_NOEXEC_SEAL.
+    let no_exec = base | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let fd = match create(no_exec) {
+        Err(Errno::EINVAL) => create(base),
+        other => other,
+    };
+    let file = File::from(fd.map_err(|errno| OpenError::os("memfd_create", errno))?);
+    allocate(&file, len, &Location::Shm("(memory file)".into()), Path::new(SHM_DIR))?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    let seals = nix::fcntl::SealFlag::from_bits_retain(seals);
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_ADD_SEALS(seals))
+        .map_err(|errno| OpenError::os("fcntl(F_ADD_SEALS)", errno))?;
+    Ok(file)
+}
+
+/// Gives `file` its full size, with memory or disk space behind every byte.
+fn allocate(file: &File, len: u64, location: &Location, dir: &Path) -> Result<(), OpenError> {
+    let full = || {
+        let free = statvfs(dir).ok().map(|stat| stat.blocks_available() as u64 * stat.fragment_size() as u64);
+        OpenError::NoSpace {
+            location: location.clone(),
+            len,
+            free,
+        }
+    };
+    loop {
+        match posix_fallocate(file, 0, len as i64) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::ENOMEM) => return Err(full()),
+            Err(errno) => return Err(OpenError::os("posix_fallocate", errno)),
+        }
+    }
+}
+
+/// A complete region that has no name yet. Dropped before it gets one, nothing is left of it.
+pub(crate) struct Nameless {
+    pub(crate) file: File,
+    path: PathBuf,
+    /// Where the file system has no nameless files: a temporary name, hidden, in the same directory.
+    temporary: Option<PathBuf>,
+}
+
+impl Nameless {
+    /// Creates a file of `len` bytes that will be called `path`.
+    pub(crate) fn create(
+        path: &Path,
+        len: u64,
+        location: &Location,
+        options: &RingOptions,
+    ) -> Result<Self, OpenError> {
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let mode = Mode::from_bits_truncate(options.mode as libc::mode_t);
+        let refused = |call, errno| match errno {
+            Errno::EACCES | Errno::EPERM | Errno::EROFS => OpenError::Permission(location.clone()),
+            Errno::ENOSPC | Errno::EDQUOT => OpenError::NoSpace {
+                location: location.clone(),
+                len,
+                free: None,
+            },
+            errno => OpenError::os(call, errno),
+        };
+        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        let (fd, temporary) = match open(dir, flags | OFlag::O_TMPFILE, mode) {
+            Ok(fd) => (fd, None),
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {
+                let temporary = dir.join(temporary_name());
+                let fd = open(&temporary, flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
+                    .map_err(|errno| refused("open", errno))?;
+                (fd, Some(temporary))
+            }
+            Err(errno) => return Err(refused("open(O_TMPFILE)", errno)),
+        };
+        let nameless = Self {
+            file: File::from(fd),
+            path: path.to_owned(),
+            temporary,
+        };
+        allocate(&nameless.file, len, location, dir)?;
+        Ok(nameless)
+    }
+
+    /// Gives the file its name, unless something has it: then false.
+    pub(crate) fn publish(self, location: &Location) -> Result<bool, OpenError> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let from = self.temporary.clone().unwrap_or_else(|| own.into());
+        match linkat(AT_FDCWD, &from, AT_FDCWD, &self.path, AtFlags::AT_SYMLINK_FOLLOW) {
+            Ok(()) => Ok(true),
+            Err(Errno::EEXIST) => Ok(false),
+            Err(Errno::EACCES | Errno::EPERM) => Err(OpenError::Permission(location.clone())),
+            Err(errno) => Err(OpenError::os("linkat", errno)),
+        }
+    }
+}
+
+impl Drop for Nameless {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+fn temporary_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!(".annulus-{}-{count}.tmp", std::process::id())
+}
+
+/// Opens an existing file that may be a region, and tells its length.
+pub(crate) fn open_file(path: &Path, location: &Location) -> Result<(File, u64), OpenError> {
+    let wrong = |found: &str| Err(OpenError::not_a_ring("file type", found, "a regular file"));
+    // Not blocking, so that a FIFO without a peer does not hold us; a region does not care.
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::ENOENT) => return Err(OpenError::NotFound(location.clone())),
+        Err(Errno::ELOOP) => return wrong("a symbolic link"),
+        Err(Errno::EISDIR) => return wrong("a directory"),
+        Err(Errno::ENXIO) => return wrong("a socket"),
+        Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => {
+            return Err(OpenError::Permission(location.clone()));
+        }
+        Err(errno) => return Err(OpenError::os("open", errno)),
+    };
+    let len = regular_len(&file)?;
+    Ok((file, len))
+}
+
+/// The length of a regular file that is long enough to hold a header.
+pub(crate) fn regular_len(file: &File) -> Result<u64, OpenError> {
+    let metadata = file.metadata().map_err(|error| OpenError::io("fstat", &error))?;
+    let kind = metadata.file_type();
+    if !kind.is_file() {
+        let found = match () {
+            () if kind.is_dir() => "a directory",
+            () if kind.is_fifo() => "a FIFO",
+            () if kind.is_char_device() => "a character device",
+            () if kind.is_block_device() => "a block device",
+            () => "something else",
+        };
+        return Err(OpenError::not_a_ring("file type", found, "a regular file"));
+    }
+    let least = crate::layout::size_of_header() as u64;
+    if metadata.len() < least {
+        return Err(OpenError::Truncated {
+            len: metadata.len(),
+            expected: least,
+        });
+    }
+    Ok(metadata.len())
+}
+
+/// Whether `path` still names `file`.
+pub(crate) fn is_same(path: &Path, file: &File) -> bool {
+    match (fs::symlink_metadata(path), file.metadata()) {
+        (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
+        _ => false,
+    }
+}
+
+/// Whether `file` still has a name.
+pub(crate) fn is_linked(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
+}
+
+/// System V: what lies behind a key.
+pub(crate) mod sysv {
+    use super::{Backing, Errno, Location, OpenError, PAYLOAD_ALIGN, Region, RingOptions, SHM_DIR, Segment, prefault};
+    use crate::lease;
+    use std::fs::{File, OpenOptions};
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::PathBuf;
+    use std::ptr;
+
+    /// The file whose locks are the leases of the segment with this key.
+    pub(crate) fn lock_path(key: i32) -> PathBuf {
+        PathBuf::from(SHM_DIR).join(format!("annulus.sysv-{key:08x}.lock"))
+    }
+
+    /// Opens the lock file, creating it if `mode` is given.
+    pub(crate) fn open_lock(key: i32, mode: Option<u32>) -> Result<File, OpenError> {
+        let location = Location::Sysv(key);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+        if let Some(mode) = mode {
+            options.create(true).mode(mode);
+        }
+        options.open(lock_path(key)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => OpenError::NotFound(location),
+            std::io::ErrorKind::PermissionDenied => OpenError::Permission(location),
+            _ => OpenError::io("open", &error),
+        })
+    }
+
+    fn refused(call: &'static str, key: i32) -> OpenError {
+        match Errno::last() {
+            Errno::ENOENT => OpenError::NotFound(Location::Sysv(key)),
+            Errno::EEXIST => OpenError::Exists(Location::Sysv(key)),
+            Errno::EACCES | Errno::EPERM => OpenError::Permission(Location::Sysv(key)),
+            errno => OpenError::os(call, errno),
+        }
+    }
+
+    /// The right to create or open: held by one process at a time, and given back by its death.
+    pub(crate) struct Turn {
+        _file: File,
+    }
+
+    impl Turn {
+        /// Waits for the turn, through an open file description of its own.
+        pub(crate) fn take(file: &File) -> Result<Self, OpenError> {
+            let own = lease::reopen(file).map_err(|error| OpenError::io("open /proc/self/fd", &error))?;
+            lease::wait_for_turn(&own).map_err(|errno| OpenError::os("fcntl(F_OFD_SETLKW)", errno))?;
+            Ok(Self { _file: own })
+        }
+    }
+
+    /// Marks, or unmarks, the segment as one whose creator is at work. Only in turn.
+    pub(crate) fn mark_half_made(lock: &File, half_made: bool) -> Result<(), OpenError> {
+        let len = if half_made { 1 } else { 0 };
+        lock.set_len(len).map_err(|error| OpenError::io("ftruncate", &error))
+    }
+
+    /// Whether the segment's creator died before it was complete. Only in turn.
+    pub(crate) fn is_half_made(lock: &File) -> Result<bool, OpenError> {
+        let metadata = lock.metadata().map_err(|error| OpenError::io("fstat", &error))?;
+        Ok(metadata.len() > 0)
+    }
+
+    /// The identifier of the segment with this key.
+    pub(crate) fn find(key: i32) -> Result<i32, OpenError> {
+        // SAFETY: takes no pointer.
+        let id = unsafe { libc::shmget(key, 0, 0) };
+        if id < 0 { Err(refused("shmget", key)) } else { Ok(id) }
+    }
+
+    /// Creates a segment of `len` bytes, all zeros.
+    pub(crate) fn create(key: i32, len: u64, options: &RingOptions) -> Result<i32, OpenError> {
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | (options.mode & 0o777) as i32;
+        // SAFETY: takes no pointer.
+        let id = unsafe { libc::shmget(key, len as usize, flags) };
+        if id >= 0 {
+            return Ok(id);
+        }
+        match Errno::last() {
+            Errno::ENOSPC | Errno::ENOMEM => Err(OpenError::NoSpace {
+                location: Location::Sysv(key),
+                len,
+                free: None,
+            }),
+            // Above SHMMAX.
+            Errno::EINVAL => Err(OpenError::os("shmget (limits kernel.shmmax, kernel.shmall)", Errno::EINVAL)),
+            _ => Err(refused("shmget", key)),
+        }
+    }
+
+    /// Marks the segment for removal; it goes with its last process.
+    pub(crate) fn remove(key: i32, id: i32) -> Result<(), OpenError> {
+        // SAFETY: IPC_RMID reads no buffer.
+        let result = unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
+        if result < 0 { Err(refused("shmctl(IPC_RMID)", key)) } else { Ok(()) }
+    }
+
+    /// Attaches the segment.
+    pub(crate) fn map(key: i32, id: i32, options: &RingOptions) -> Result<Region, OpenError> {
+        // SAFETY: all zeros is a value of this plain struct.
+        let mut stat: libc::shmid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: IPC_STAT fills the struct, which outlives the call.
+        if unsafe { libc::shmctl(id, libc::IPC_STAT, &raw mut stat) } < 0 {
+            return Err(refused("shmctl(IPC_STAT)", key));
+        }
+        let len = stat.shm_segsz as u64;
+        let least = crate::layout::size_of_header() as u64;
+        if len < least {
+            return Err(OpenError::Truncated { len, expected: least });
+        }
+        // SAFETY: the kernel chooses the address.
+        let base = unsafe { libc::shmat(id, ptr::null(), 0) };
+        if base as isize == -1 {
+            return Err(refused("shmat", key));
+        }
+        debug_assert!(base as usize % PAYLOAD_ALIGN == 0);
+        let segment = Segment {
+            base: base.cast(),
+            len,
+        };
+        if options.mlock {
+            // SAFETY: the segment is attached and `len` bytes long.
+            if unsafe { libc::mlock(base, len as usize) } < 0 {
+                return Err(refused("mlock (limit RLIMIT_MEMLOCK)", key));
+            }
+        }
+        if options.prefault {
+            prefault(segment.base, len as usize);
+        }
+        Ok(Region {
+            backing: Backing::Sysv(segment),
+            huge_pages: false,
+        })
+    }
+}

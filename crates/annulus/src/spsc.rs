@@ -1,0 +1,302 @@
+//! One sender, one receiver: the textbook's bounded buffer with free-running positions.
+//!
+//! `tail` is stored by the sender alone and `head` by the receiver alone, each on its own block, so
+//! neither waits for the other. Each side keeps both positions in private memory and looks
+//! at the other's shared one only when its copy says full, or empty (the cached index of rtrb and of
+//! E. Rigtorp's `SPSCQueue`; the idea is MCRingBuffer's). Every operation is wait-free.
+//!
+//! # Proof
+//!
+//! Units in `head..tail` are the receiver's, those in `tail..head + room` the sender's.
+//!
+//! 1. The sender writes units only beyond `tail` and below `freed + room`, where `freed` is a copy of `head`
+//!    and so not greater than it: these are its own. It then stores `tail` with Release.
+//! 2. The receiver reads units only from `head` up to its copy of `tail`, read with Acquire: it sees
+//!    whatever the sender wrote to them before. It then stores `head` with Release.
+//! 3. The sender reads `head` with Acquire, so the receiver's reads of the units below it are over
+//!    before the sender writes them again.
+//!
+//! A sender that dies leaves `tail` where it was: what it was writing was never visible, and its
+//! successor begins there. A receiver that dies before storing `head` leaves the record for its
+//! successor. A value read from the other side is used only if it is no step back and not more than the
+//! room ahead; so a hostile peer can spoil data, and nothing else.
+//!
+//! # Byte records
+//!
+//! A record lies in one piece: a header word with its length, then its bytes, filled up to a whole
+//! unit. Where the units to the ring's end are too few, a header with the bit `PAD` says
+//! so, and the record begins at index 0. Pad and record become visible together.
+//!
+//! [`Tx`] serves the single sender of an spmc ring too: there `freed` is the position that all
+//! receivers together are done with, and the sender may push it on itself.
+
+use crate::handle;
+use crate::layout::{PAD, View};
+use crate::mpmc;
+use crate::sync::{Acquire, Release};
+use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
+use annulus_channel::Fault;
+
+/// A ring of this kind.
+pub type Ring<T> = crate::Ring<T, handle::Spsc>;
+/// Its sender.
+pub type Sender<T> = handle::Sender<T, handle::Spsc>;
+/// Its receiver.
+pub type Receiver<T> = handle::Receiver<T, handle::Spsc>;
+
+/// The single sender's side.
+pub(crate) struct Tx {
+    view: View,
+    /// Our position. Equal to the shared tail, which we alone store.
+    tail: u64,
+    /// What we last saw of the position that the receivers have freed. Never ahead of it.
+    freed: u64,
+    fault: Option<Fault>,
+}
+
+impl Tx {
+    /// Looks how far the receivers have got. Called only when the copy says full.
+    #[cold]
+    fn reload(&mut self) -> Result<(), Blocked> {
+        if let Some(fault) = self.fault {
+            return Err(Blocked::Fault(fault));
+        }
+        if self.view.geometry.receiver_words {
+            mpmc::help_free(&self.view);
+        }
+        // Acquire: pairs with the Release that freed the units; the reads of them are over.
+        let freed = self.view.freed().load(Acquire);
+        if freed.wrapping_sub(self.freed) > self.tail.wrapping_sub(self.freed) {
+            let fault = Fault::Corrupt {
+                what: "head",
+                found: freed,
+                expected: self.tail,
+            };
+            self.fault = Some(fault);
+            // Looks full from now on, so that every later claim comes here and says so.
+            self.freed = self.tail.wrapping_sub(self.view.room());
+            return Err(Blocked::Fault(fault));
+        }
+        self.freed = freed;
+        Ok(())
+    }
+
+    /// Units that we may write, by our copies.
+    #[inline]
+    fn room(&self) -> u64 {
+        self.view.room().wrapping_sub(self.tail.wrapping_sub(self.freed))
+    }
+}
+
+impl SendSide for Tx {
+    fn attach(view: View, _lease: usize) -> Result<Self, Fault> {
+        // Acquire: we continue after a predecessor, and see what it left.
+        let tail = view.header().tail.load(Acquire);
+        // Acquire: pairs with the Release that freed the units; the reads of them are over.
+        let freed = view.freed().load(Acquire);
+        if tail.wrapping_sub(freed) > view.room() {
+            return Err(Fault::Corrupt {
+                what: "tail",
+                found: tail,
+                expected: freed.wrapping_add(view.room()),
+            });
+        }
+        Ok(Self {
+            view,
+            tail,
+            freed,
+            fault: None,
+        })
+    }
+
+    #[inline]
+    fn view(&self) -> &View {
+        &self.view
+    }
+
+    #[inline]
+    fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
+        let to_end = self.view.geometry.units - self.view.index(self.tail);
+        let pad = if contiguous && min > to_end { to_end } else { 0 };
+        if self.room() < pad + min {
+            self.reload()?;
+            if self.room() < pad + min {
+                return Err(Blocked::Full);
+            }
+        }
+        let mut units = max.min(self.room() - pad);
+        if contiguous {
+            // After a pad the claim begins at index 0, and the room is less than a lap.
+            units = if pad > 0 { units } else { units.min(to_end) };
+        }
+        if pad > 0 {
+            let at = self.view.offset(self.tail);
+            // SAFETY: a unit's first word, within the payload; the unit is ours, being beyond `tail`.
+            unsafe { self.view.payload.store_word(at, PAD | pad) };
+        }
+        Ok(Claim {
+            position: self.tail.wrapping_add(pad),
+            units,
+        })
+    }
+
+    /// Only a many-sided ring marks the records of a batch.
+    #[inline]
+    fn split(&mut self, _position: u64, _units: u64) {}
+
+    #[inline]
+    fn commit(&mut self, claim: Claim, used: u64, _first: u64) {
+        self.tail = claim.position.wrapping_add(used);
+        // Release: pairs with the Acquire in `Rx::reload`; the payload is visible before the tail.
+        self.view.header().tail.store(self.tail, Release);
+    }
+
+    /// Nothing was visible, and the next claim begins at the same place.
+    fn abort(&mut self, _claim: Claim) {}
+
+    fn len(&self) -> u64 {
+        // Acquire: as in `reload`.
+        let freed = self.view.freed().load(Acquire);
+        self.tail.wrapping_sub(freed).min(self.view.room())
+    }
+}
+
+/// The single receiver's side of an spsc ring.
+pub(crate) struct Rx {
+    view: View,
+    /// Our position. Equal to the shared head, which we alone store.
+    head: u64,
+    /// What we last saw of the shared tail. Never ahead of it.
+    tail: u64,
+    fault: Option<Fault>,
+}
+
+impl Rx {
+    /// Looks how far the sender has got. Called only when the copy says empty.
+    #[cold]
+    fn reload(&mut self) -> Result<(), Blocked> {
+        if let Some(fault) = self.fault {
+            return Err(Blocked::Fault(fault));
+        }
+        // Acquire: pairs with the Release in `Tx::commit`; the payload before the tail is visible.
+        let tail = self.view.header().tail.load(Acquire);
+        if tail.wrapping_sub(self.head) > self.view.room() {
+            return Err(self.corrupt("tail", tail, self.head.wrapping_add(self.view.room())));
+        }
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// Remembers the fault. The ring looks empty from now on, so that every later look meets it.
+    #[cold]
+    fn corrupt(&mut self, what: &'static str, found: u64, expected: u64) -> Blocked {
+        let fault = Fault::Corrupt {
+            what,
+            found,
+            expected,
+        };
+        self.fault = Some(fault);
+        self.tail = self.head;
+        Blocked::Fault(fault)
+    }
+
+    #[inline]
+    fn advance(&mut self, to: u64) {
+        self.head = to;
+        // Release: pairs with the Acquire in `Tx::reload`; our reads are over before the head moves.
+        self.view.header().head.store(to, Release);
+    }
+}
+
+impl RecvSide for Rx {
+    fn attach(view: View, _lease: usize) -> Result<Self, Fault> {
+        // Acquire, both: we continue after a predecessor, and see what was published.
+        let head = view.header().head.load(Acquire);
+        let tail = view.header().tail.load(Acquire);
+        if tail.wrapping_sub(head) > view.room() {
+            return Err(Fault::Corrupt {
+                what: "head",
+                found: head,
+                expected: tail,
+            });
+        }
+        Ok(Self {
+            view,
+            head,
+            tail,
+            fault: None,
+        })
+    }
+
+    #[inline]
+    fn view(&self) -> &View {
+        &self.view
+    }
+
+    #[inline]
+    fn look(&mut self, max: u64, bytes: bool) -> Result<Found, Blocked> {
+        loop {
+            if self.tail == self.head {
+                self.reload()?;
+                if self.tail == self.head {
+                    return Err(Blocked::Empty);
+                }
+            }
+            let there = self.tail.wrapping_sub(self.head);
+            if !bytes {
+                return Ok(Found::new(self.head, there.min(max)));
+            }
+            let at = self.view.offset(self.head);
+            // SAFETY: a unit's first word, within the payload.
+            let header = unsafe { self.view.payload.load_word(at) };
+            let to_end = self.view.geometry.units - self.view.index(self.head);
+            if header & PAD != 0 {
+                // Pad and record are published together, so the pad is never the last.
+                if header != PAD | to_end || to_end >= there {
+                    return Err(self.corrupt("pad", header & !PAD, to_end));
+                }
+                self.advance(self.head.wrapping_add(to_end));
+                continue;
+            }
+            match record_units(header, &self.view.geometry) {
+                Some(units) if units <= there.min(to_end) => {
+                    return Ok(Found::new(self.head, units));
+                }
+                _ => {
+                    let max = self.view.geometry.max_record() as u64;
+                    return Err(self.corrupt("record length", header, max));
+                }
+            }
+        }
+    }
+
+    /// Always succeeds: nobody else could have taken it.
+    #[inline]
+    fn confirm(&mut self, found: Found) -> bool {
+        self.advance(found.position.wrapping_add(found.units));
+        true
+    }
+
+    /// Nobody else could have taken it.
+    fn is_current(&self, _found: Found) -> bool {
+        true
+    }
+
+    /// Nothing to write: the record stays ours until the head moves past it.
+    fn hold(&mut self, _found: Found) -> bool {
+        true
+    }
+
+    fn release(&mut self, found: Found) {
+        self.confirm(found);
+    }
+
+    /// The head has not moved, so the record is still the next.
+    fn put_back(&mut self, _found: Found) {}
+
+    fn len(&self) -> u64 {
+        // Acquire: as in `reload`.
+        let tail = self.view.header().tail.load(Acquire);
+        tail.wrapping_sub(self.head).min(self.view.room())
+    }
+}

@@ -1,0 +1,353 @@
+//! Everything that differs between real memory and a loom model: atomics, fences, spinning, and the
+//! bytes of the payload. With `futex` the only file that names loom.
+//!
+//! An algorithm reaches the payload through [`Payload`] alone, in one of two ways:
+//!
+//! - *exclusive*: the protocol gives the bytes to one thread at a time, so a plain copy is sound.
+//!   Under loom each word carries an access witness, and a second access that is not ordered
+//!   after the first fails the model.
+//! - *shared*: a reader may copy bytes that their next owner is already writing, and throws the copy
+//!   away when it then loses its compare-and-swap. Both sides go word by word through relaxed
+//!   atomics, so there is no data race; under loom a stale word is a value that the model can
+//!   observe.
+
+pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+/// Whether memory is real, so that sizes and offsets are those of the specification.
+pub(crate) const REAL: bool = cfg!(not(loom));
+
+/// Bytes in a payload word, the unit of shared access and of alignment.
+pub(crate) const WORD: usize = 8;
+
+/// Alignment of the payload: that of a pair of cache lines, which the hardware fetches together.
+pub(crate) const PAYLOAD_ALIGN: usize = 128;
+
+/// Lets another thread of a busy-wait loop go on.
+#[inline]
+pub(crate) fn spin() {
+    #[cfg(not(loom))]
+    std::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+/// Gives the processor to another thread, if one wants it.
+pub(crate) fn yield_now() {
+    #[cfg(not(loom))]
+    std::thread::yield_now();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+pub(crate) use payload::{HeapPayload, Payload};
+
+#[cfg(not(loom))]
+mod payload {
+    use super::{AtomicU64, PAYLOAD_ALIGN, Relaxed, WORD};
+    use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+    use std::ptr::{self, NonNull};
+
+    /// The payload's bytes, as an algorithm sees them. Offsets are bytes from its start.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Payload {
+        base: *mut u8,
+    }
+
+    impl Payload {
+        /// # Safety
+        ///
+        /// `base` is aligned to [`PAYLOAD_ALIGN`], and the bytes that will be asked for stay readable and
+        /// writable as long as the value and its copies are used.
+        pub(crate) unsafe fn new(base: *mut u8) -> Self {
+            debug_assert!(base as usize % PAYLOAD_ALIGN == 0);
+            Self { base }
+        }
+
+        /// Where the byte at `at` lies.
+        ///
+        /// # Safety
+        ///
+        /// `at` is within the payload.
+        #[inline]
+        pub(crate) unsafe fn at(self, at: usize) -> *mut u8 {
+            // SAFETY: within the payload, says the caller, and the payload is one allocation.
+            unsafe { self.base.add(at) }
+        }
+
+        /// Copies `len` bytes in.
+        ///
+        /// # Safety
+        ///
+        /// `at..at + len` is within the payload and the caller's alone; `from` has `len` bytes.
+        #[inline]
+        pub(crate) unsafe fn write(self, at: usize, from: *const u8, len: usize) {
+            // SAFETY: within the payload, says the caller.
+            let to = unsafe { self.at(at) };
+            // SAFETY: the caller alone has these bytes, so nothing overlaps or races.
+            unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        }
+
+        /// Copies `len` bytes out.
+        ///
+        /// # Safety
+        ///
+        /// `at..at + len` is within the payload and the caller's alone; `to` has room for `len` bytes.
+        #[inline]
+        pub(crate) unsafe fn read(self, at: usize, to: *mut u8, len: usize) {
+            // SAFETY: within the payload, says the caller.
+            let from = unsafe { self.at(at) };
+            // SAFETY: the caller alone has these bytes, so nothing overlaps or races.
+            unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        }
+
+        /// The atomic word at `at`.
+        ///
+        /// # Safety
+        ///
+        /// `at` is a multiple of [`WORD`], within the payload.
+        #[inline]
+        unsafe fn word<'a>(self, at: usize) -> &'a AtomicU64 {
+            debug_assert!(at % WORD == 0);
+            // SAFETY: within the payload, says the caller.
+            let word = unsafe { self.at(at) }.cast();
+            // SAFETY: aligned, because `base` and `at` are; alive as long as the payload.
+            unsafe { AtomicU64::from_ptr(word) }
+        }
+
+        /// Reads one word. Relaxed: whoever needs the value ordered has ordered it by a control word.
+        ///
+        /// # Safety
+        ///
+        /// `at` is a multiple of [`WORD`], within the payload.
+        #[inline]
+        pub(crate) unsafe fn load_word(self, at: usize) -> u64 {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.word(at) }.load(Relaxed)
+        }
+
+        /// Writes one word. Relaxed: a control word publishes it.
+        ///
+        /// # Safety
+        ///
+        /// `at` is a multiple of [`WORD`], within the payload, and the caller's alone to write.
+        #[inline]
+        pub(crate) unsafe fn store_word(self, at: usize, value: u64) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.word(at) }.store(value, Relaxed);
+        }
+
+        /// Copies `len` bytes in, word by word; the last word is filled up with zeros.
+        ///
+        /// # Safety
+        ///
+        /// `at` is a multiple of [`WORD`]; `at..at + len`, rounded up to a word, is within the payload
+        /// and the caller's alone to write; `from` has `len` bytes.
+        #[inline]
+        pub(crate) unsafe fn write_shared(self, at: usize, from: *const u8, len: usize) {
+            let mut done = 0;
+            while done + WORD <= len {
+                // SAFETY: `done + WORD` is within `len`.
+                let next = unsafe { from.add(done) };
+                // SAFETY: a whole word of the source is left.
+                let word = unsafe { next.cast::<u64>().read_unaligned() };
+                // SAFETY: within the range that the caller owns.
+                unsafe { self.store_word(at + done, word) };
+                done += WORD;
+            }
+            if done < len {
+                let mut last = [0; WORD];
+                // SAFETY: `done` is within `len`.
+                let next = unsafe { from.add(done) };
+                // SAFETY: `len - done` bytes are left, fewer than a word.
+                unsafe { ptr::copy_nonoverlapping(next, last.as_mut_ptr(), len - done) };
+                // SAFETY: within the caller's range rounded up to a word.
+                unsafe { self.store_word(at + done, u64::from_ne_bytes(last)) };
+            }
+        }
+
+        /// Copies `len` bytes out, word by word, while somebody may be writing them.
+        ///
+        /// # Safety
+        ///
+        /// `at` is a multiple of [`WORD`]; `at..at + len`, rounded up to a word, is within the payload;
+        /// `to` has room for `len` bytes.
+        #[inline]
+        pub(crate) unsafe fn read_shared(self, at: usize, to: *mut u8, len: usize) {
+            let mut done = 0;
+            while done + WORD <= len {
+                // SAFETY: within the payload, says the caller.
+                let word = unsafe { self.load_word(at + done) };
+                // SAFETY: `done + WORD` is within `len`.
+                let next = unsafe { to.add(done) };
+                // SAFETY: room for a whole word is left.
+                unsafe { next.cast::<u64>().write_unaligned(word) };
+                done += WORD;
+            }
+            if done < len {
+                // SAFETY: within the payload rounded up to a word.
+                let last = unsafe { self.load_word(at + done) }.to_ne_bytes();
+                // SAFETY: `done` is within `len`.
+                let next = unsafe { to.add(done) };
+                // SAFETY: room for `len - done` bytes is left, fewer than a word.
+                unsafe { ptr::copy_nonoverlapping(last.as_ptr(), next, len - done) };
+            }
+        }
+
+        /// Where `at` lies, for access in place.
+        ///
+        /// # Safety
+        ///
+        /// `at` is within the payload.
+        pub(crate) unsafe fn in_place(self, at: usize) -> Option<*mut u8> {
+            // SAFETY: the caller's promise is the same.
+            Some(unsafe { self.at(at) })
+        }
+    }
+
+    /// A payload on the heap, all zeros at first.
+    pub(crate) struct HeapPayload {
+        base: NonNull<u8>,
+        layout: Layout,
+    }
+
+    // SAFETY: the memory is owned, and only reached through `Payload`, whose callers promise the rest.
+    unsafe impl Send for HeapPayload {}
+    // SAFETY: as for `Send`; the value itself has no operation that needs exclusion.
+    unsafe impl Sync for HeapPayload {}
+
+    impl HeapPayload {
+        /// Allocates `len` bytes; `len` is not 0.
+        pub(crate) fn new(len: usize) -> Option<Self> {
+            let layout = Layout::from_size_align(len.max(1), PAYLOAD_ALIGN).ok()?;
+            // SAFETY: the size is not 0.
+            let base = unsafe { alloc_zeroed(layout) };
+            match NonNull::new(base) {
+                Some(base) => Some(Self { base, layout }),
+                None => handle_alloc_error(layout),
+            }
+        }
+
+        pub(crate) fn payload(&self) -> Payload {
+            // SAFETY: allocated with this alignment; whoever keeps the copy keeps `self` alive.
+            unsafe { Payload::new(self.base.as_ptr()) }
+        }
+    }
+
+    impl Drop for HeapPayload {
+        fn drop(&mut self) {
+            // SAFETY: allocated in `new` with this layout, and freed only here.
+            unsafe { dealloc(self.base.as_ptr(), self.layout) };
+        }
+    }
+}
+
+#[cfg(loom)]
+mod payload {
+    use super::{AtomicU64, Relaxed, WORD};
+    use loom::cell::UnsafeCell;
+
+    /// One word of payload: its value for everybody, and a witness for those who claim it alone.
+    struct Cell {
+        value: AtomicU64,
+        alone: UnsafeCell<()>,
+    }
+
+    /// The payload as loom sees it. Same promises as the real one.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Payload {
+        cells: *const [Cell],
+    }
+
+    impl Payload {
+        pub(crate) unsafe fn new(_base: *mut u8) -> Self {
+            unreachable!("a loom model lives on the heap")
+        }
+
+        fn cell<'a>(self, at: usize) -> &'a Cell {
+            assert!(at % WORD == 0, "models use whole words");
+            // SAFETY: the handle keeps the heap payload alive.
+            let cells = unsafe { &*self.cells };
+            &cells[at / WORD]
+        }
+
+        pub(crate) unsafe fn write(self, at: usize, from: *const u8, len: usize) {
+            for done in (0..len).step_by(WORD) {
+                // SAFETY: the write is witnessed, nothing is dereferenced.
+                self.cell(at + done).alone.with_mut(|_| ());
+            }
+            // SAFETY: the caller's promise is stronger.
+            unsafe { self.write_shared(at, from, len) };
+        }
+
+        pub(crate) unsafe fn read(self, at: usize, to: *mut u8, len: usize) {
+            for done in (0..len).step_by(WORD) {
+                // A reader has the bytes alone too, so this is an exclusive access.
+                self.cell(at + done).alone.with_mut(|_| ());
+            }
+            // SAFETY: the caller's promise is stronger.
+            unsafe { self.read_shared(at, to, len) };
+        }
+
+        pub(crate) unsafe fn load_word(self, at: usize) -> u64 {
+            self.cell(at).value.load(Relaxed)
+        }
+
+        pub(crate) unsafe fn store_word(self, at: usize, value: u64) {
+            self.cell(at).value.store(value, Relaxed);
+        }
+
+        pub(crate) unsafe fn write_shared(self, at: usize, from: *const u8, len: usize) {
+            assert!(len % WORD == 0, "models use whole words");
+            for done in (0..len).step_by(WORD) {
+                // SAFETY: `done` is within `len`.
+                let next = unsafe { from.add(done) };
+                // SAFETY: a whole word is left.
+                let word = unsafe { next.cast::<u64>().read_unaligned() };
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.store_word(at + done, word) };
+            }
+        }
+
+        pub(crate) unsafe fn read_shared(self, at: usize, to: *mut u8, len: usize) {
+            assert!(len % WORD == 0, "models use whole words");
+            for done in (0..len).step_by(WORD) {
+                // SAFETY: the caller's promise is the same.
+                let word = unsafe { self.load_word(at + done) };
+                // SAFETY: `done` is within `len`.
+                let next = unsafe { to.add(done) };
+                // SAFETY: room for a whole word is left.
+                unsafe { next.cast::<u64>().write_unaligned(word) };
+            }
+        }
+
+        /// A model has no memory to hand out.
+        pub(crate) unsafe fn in_place(self, _at: usize) -> Option<*mut u8> {
+            None
+        }
+    }
+
+    /// A payload on the heap, all zeros at first.
+    pub(crate) struct HeapPayload {
+        cells: Box<[Cell]>,
+    }
+
+    impl HeapPayload {
+        pub(crate) fn new(len: usize) -> Option<Self> {
+            let cell = |_| Cell {
+                value: AtomicU64::new(0),
+                alone: UnsafeCell::new(()),
+            };
+            let cells = (0..len.div_ceil(WORD)).map(cell).collect();
+            Some(Self { cells })
+        }
+
+        pub(crate) fn payload(&self) -> Payload {
+            Payload { cells: &*self.cells }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Waiting: spin, then yield, then sleep on a doorbell. It knows no ring: it is given a bell and an
+//! attempt.
+//!
+//! # Why no wake is lost
+//!
+//! ```text
+//! waker                              sleeper
+//! W1  publish (Release)              S1  bell |= ASLEEP
+//! W2  light barrier                  S2  heavy barrier
+//! W3  bell & ASLEEP ?                S3  attempt: is it published ?
+//! W4  bell &= !ASLEEP, wake all      S4  futex wait while bell is what S1 left
+//! ```
+//!
+//! This is Dekker's pattern: with a full barrier at W2 and S2 either W3 sees S1 or S3 sees W1. The heavy
+//! barrier, `membarrier(GLOBAL_EXPEDITED)`, has every running thread of a registered process execute a full
+//! barrier between S1 and S3; where a waker is in its program at that moment, it is before W1 (then W3
+//! sees S1), after W3 (then S3 sees W1), or between, where the barrier it is made to execute stands for
+//! W2. A process that is not registered executes a real fence at W2. If W3 sees S1, then W4 either comes
+//! before the futex call, which then finds a changed word and returns, or after, and wakes it.
+//!
+//! Waking all is what keeps the word a flag: a sleeper that is killed leaves no count behind, and a
+//! sleeper that was woken for nothing arms the bell again.
+//!
+//! # The net
+//!
+//! A waker may be killed between W1 and W4. So no sleep is longer than [`SLICE`], after which the attempt
+//! is made again and the leases are inspected. If the attempt then succeeds although the bell
+//! is still armed, the net has caught what the protocol did not; that is counted in the region (`rescues`).
+
+use crate::futex::{Futex, Woken, heavy_barrier, light_barrier};
+use crate::layout::bell::ASLEEP;
+use crate::sync::{AcqRel, AtomicU64, REAL, Relaxed, SeqCst, fence, spin, yield_now};
+use std::time::{Duration, Instant};
+
+/// The longest sleep: every sleeper looks again after it.
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
+
+/// The longest sleep where the kernel refuses membarrier, so that a wake may be lost.
+const SHORT_SLICE: Duration = Duration::from_millis(1);
+
+/// Attempts before the processor is given up. A model needs none: its scheduler tries every order.
+const SPINS: u32 = if REAL { 128 } else { 0 };
+
+/// Attempts between yields to other threads, before going to sleep.
+const YIELDS: u32 = if REAL { 8 } else { 0 };
+
+/// Wakes the sleepers, if there are any. `registered`: see [`light_barrier`].
+#[inline]
+pub(crate) fn ring(bell: &Futex, registered: bool) {
+    light_barrier(registered);
+    // Relaxed: ordered after the publication by the barriers; the swap below decides.
+    if bell.word().load(Relaxed) & ASLEEP != 0 {
+        wake(bell);
+    }
+}
+
+/// Wakes the sleepers after something rare: a close, an arrival.
+pub(crate) fn ring_rarely(bell: &Futex) {
+    fence(SeqCst);
+    ring(bell, false);
+}
+
+#[cold]
+fn wake(bell: &Futex) {
+    // AcqRel: one waker of several clears the flag, after its publication.
+    if bell.word().fetch_and(!ASLEEP, AcqRel) & ASLEEP != 0 {
+        bell.wake_all();
+    }
+}
+
+/// What an attempt is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Look at the ring.
+    Quickly,
+    /// Look at the ring, and whether somebody died.
+    Thoroughly,
+}
+
+/// Repeats `attempt` until it gives something, sleeping on `bell` between; nothing if `deadline` came
+/// first. The caller has made a first attempt already. `slice` is the longest sleep.
+#[cold]
+pub(crate) fn until<R>(
+    bell: &Futex,
+    rescues: &AtomicU64,
+    slice: Duration,
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut(Look) -> Option<R>,
+) -> Option<R> {
+    let expired = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    for _ in 0..SPINS {
+        spin();
+        if let Some(done) = attempt(Look::Quickly) {
+            return Some(done);
+        }
+    }
+    for _ in 0..YIELDS {
+        if expired() {
+            return None;
+        }
+        yield_now();
+        if let Some(done) = attempt(Look::Quickly) {
+            return Some(done);
+        }
+    }
+    let mut look = Look::Thoroughly;
+    loop {
+        // AcqRel: between the last attempt and the next; the barrier below does the rest.
+        let armed = bell.word().fetch_or(ASLEEP, AcqRel) | ASLEEP;
+        let slice = if heavy_barrier() { slice } else { SHORT_SLICE };
+        if let Some(done) = attempt(look) {
+            return Some(done);
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.map_or(slice, |left| left.min(slice));
+        if timeout.is_zero() {
+            return None;
+        }
+        look = match bell.wait(armed, timeout) {
+            Woken::Rung => Look::Quickly,
+            Woken::TimedOut => Look::Thoroughly,
+        };
+        if look == Look::Thoroughly {
+            // Relaxed: a count for people. Still armed means that nobody rang.
+            let armed = bell.word().load(Relaxed) & ASLEEP != 0;
+            if let Some(done) = attempt(Look::Quickly) {
+                if armed {
+                    rescues.fetch_add(1, Relaxed);
+                }
+                return Some(done);
+            }
+        } else if let Some(done) = attempt(look) {
+            return Some(done);
+        }
+        if expired() {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The command line: what may be asked of the program.
+
+use crate::demo;
+use crate::exit::Exit;
+use crate::framing::Framing;
+use crate::units;
+use annulus::{Kind, Location, WhenDead};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Moves records between processes through a ring in shared memory.
+///
+/// Without a command it gives a demonstration: two processes, a real file, millions of messages,
+/// every byte checked.
+#[derive(Debug, Parser)]
+#[command(name = "annulus", version, after_help = Exit::help())]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send files, or the standard input, as records: lines unless told otherwise.
+    ///
+    /// Bytes pass unchanged: a line travels with its newline. Each record is sent as soon as it is
+    /// complete; no record spans two files. With no room in the ring, `send` waits.
+    Send(Send),
+    /// Receive records and write them to the standard output, back to back.
+    ///
+    /// Nothing needs to be said of how they were cut: they hold every byte that was sent. When the
+    /// senders have closed, `recv` waits for the next one, unless told otherwise.
+    Recv(Recv),
+    /// Remove a ring, unless somebody living is attached to it.
+    Rm(Rm),
+    /// Show two processes at work, checking every byte, and measure them against a pipe.
+    Demo(demo::Args),
+    /// One process of the demonstration.
+    #[command(hide = true)]
+    DemoWorker(demo::Orders),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Demo(demo::Args::default())
+    }
+}
+
+/// Which ring, and how to come by it.
+#[derive(Debug, Args)]
+pub struct Ring {
+    /// The ring: NAME or shm:NAME in shared memory, /PATH, ./PATH or file:PATH in a file, sysv:KEY
+    /// in System V shared memory.
+    pub name: Location,
+
+    /// Create the ring if it is not there.
+    #[arg(long)]
+    pub create: bool,
+
+    /// How many may send and receive: spsc, mpsc, spmc or mpmc [default: spsc].
+    #[arg(long, value_name = "KIND", requires = "create")]
+    pub kind: Option<Kind>,
+
+    /// The ring's size in bytes, as in 65536, 64k, 1M or 1G [default: 1M].
+    #[arg(long, value_name = "SIZE", requires = "create", value_parser = units::size)]
+    pub capacity: Option<usize>,
+
+    /// Who may open the ring, as an octal file mode [default: 0600].
+    #[arg(long, value_name = "MODE", requires = "create", value_parser = units::mode)]
+    pub mode: Option<u32>,
+
+    /// Keep the new ring's name when all have finished and nothing is left; a file always stays.
+    #[arg(long, requires = "create")]
+    pub keep: bool,
+
+    /// Wait for the ring if it is not there yet.
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Give up when one record, or the ring itself, took this long, as in 500ms or 2s.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+
+    /// When the last peer was killed: wait for the next one, or fail.
+    ///
+    /// By default `recv -e` fails, and everyone else waits.
+    #[arg(long, value_name = "REACTION")]
+    pub on_death: Option<OnDeath>,
+}
+
+impl Ring {
+    /// What to do when the last peer was killed.
+    pub fn when_dead(&self, default: WhenDead) -> WhenDead {
+        match self.on_death {
+            None => default,
+            Some(OnDeath::Wait) => WhenDead::Wait,
+            Some(OnDeath::Fail) => WhenDead::Fail,
+        }
+    }
+}
+
+/// The choice of `--on-death`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OnDeath {
+    /// Another one may come.
+    Wait,
+    /// Exit with code 7, after the last whole record.
+    Fail,
+}
+
+/// `annulus send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    #[command(flatten)]
+    pub ring: Ring,
+
+    /// What to send; `-` is the standard input, and so is nothing.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Records end with a NUL byte instead of a newline.
+    #[arg(short = '0', long, group = "framing")]
+    pub null: bool,
+
+    /// Records are pieces of this many bytes, as in 4096, 64k or 1M.
+    #[arg(long, value_name = "SIZE", group = "framing", value_parser = units::size)]
+    pub chunk: Option<usize>,
+
+    /// Records come after their length, a 32-bit little-endian number, which is not sent.
+    #[arg(long, group = "framing")]
+    pub len_prefixed: bool,
+}
+
+impl Send {
+    /// How to cut the input into records.
+    pub fn framing(&self) -> Framing {
+        match self.chunk {
+            Some(size) => Framing::Chunks(size),
+            None if self.len_prefixed => Framing::LenPrefixed,
+            None if self.null => Framing::Terminated(0),
+            None => Framing::Terminated(b'\n'),
+        }
+    }
+}
+
+/// `annulus recv`.
+#[derive(Debug, Args)]
+pub struct Recv {
+    #[command(flatten)]
+    pub ring: Ring,
+
+    /// Stop after this many records.
+    #[arg(short, long)]
+    pub count: Option<u64>,
+
+    /// Stop when the senders have closed and every record is out.
+    #[arg(short, long)]
+    pub exit_at_end: bool,
+
+    /// Write each record's length before it, as a 32-bit little-endian number.
+    #[arg(long)]
+    pub len_prefixed: bool,
+}
+
+/// `annulus rm`.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// The ring, named as in `annulus send`.
+    pub name: Location,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,34 @@
+//! `annulus`: records through rings in shared memory, from a shell.
+//!
+//! `annulus send` and `annulus recv` move whole records between processes and change no byte of
+//! them; `annulus rm` removes a ring; `annulus demo`, which is also what the program does when
+//! nothing is asked of it, shows two processes at work and checks every byte that arrives.
+
+mod attach;
+mod cli;
+mod demo;
+mod exit;
+mod framing;
+mod progress;
+mod recv;
+mod rm;
+mod send;
+mod signals;
+mod units;
+mod wait;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command.unwrap_or_default();
+    let result = match command {
+        Command::Send(args) => send::run(&args),
+        Command::Recv(args) => recv::run(&args),
+        Command::Rm(args) => rm::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoWorker(args) => demo::work(&args),
+    };
+    exit::report(result)
+}
