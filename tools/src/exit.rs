@@ -33,7 +33,10 @@ impl Exit {
     const TABLE: [(Self, &'static str); 10] = [
         (Self::Ok, "done, or the reader of our output went away"),
         (Self::Failure, "it failed for a reason not listed below"),
-        (Self::Usage, "wrong usage, or a name that cannot name a ring"),
+        (
+            Self::Usage,
+            "wrong usage, or a name that cannot name a ring",
+        ),
         (Self::NoSuchRing, "there is no such ring"),
         (Self::Timeout, "nothing could be sent or received in time"),
         (

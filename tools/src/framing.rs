@@ -305,7 +305,11 @@ mod tests {
 
     #[test]
     fn prefixed_records_may_be_empty() {
-        let (records, error) = cut_all(b"\x03\0\0\0abc\0\0\0\0\x01\0\0\0\n", Framing::LenPrefixed, 9);
+        let (records, error) = cut_all(
+            b"\x03\0\0\0abc\0\0\0\0\x01\0\0\0\n",
+            Framing::LenPrefixed,
+            9,
+        );
         assert!(error.is_none());
         assert_eq!(records, [&b"abc"[..], b"", b"\n"]);
     }

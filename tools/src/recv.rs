@@ -72,9 +72,9 @@ impl Inlet {
     fn recv_waiting(&mut self, record: &mut Vec<u8>, out: &mut Output) -> Result<bool, Failure> {
         let wait = Wait::new("no record came", self.timeout);
         loop {
-            let slice = wait.slice().map_err(|failure| {
-                or_dead(failure, "sender", || self.ring.info().senders)
-            })?;
+            let slice = wait
+                .slice()
+                .map_err(|failure| or_dead(failure, "sender", || self.ring.info().senders))?;
             match self.receiver.recv_deadline(record, slice) {
                 Ok(_) => return Ok(true),
                 Err(RecvTimeoutError::Timeout) => out.idle()?,
@@ -110,7 +110,9 @@ impl Output {
         if self.len_prefixed {
             let len = u32::try_from(record.len()).map_err(|_| {
                 let len = record.len();
-                Failure::Ended(format!("a record of {len} bytes is too long for its prefix"))
+                Failure::Ended(format!(
+                    "a record of {len} bytes is too long for its prefix"
+                ))
             })?;
             self.done(|out| out.write_all(&len.to_le_bytes()))?;
         }
@@ -126,7 +128,10 @@ impl Output {
     /// For a moment when nothing comes: shows the progress, and fails if nobody reads any more.
     fn idle(&mut self) -> Result<(), Failure> {
         self.progress.show();
-        let mut stdout = [PollFd::new(self.out.get_ref().0.as_fd(), PollFlags::empty())];
+        let mut stdout = [PollFd::new(
+            self.out.get_ref().0.as_fd(),
+            PollFlags::empty(),
+        )];
         // Errors and hang-ups are told unasked. If poll fails, the next write will tell.
         match poll(&mut stdout, PollTimeout::ZERO) {
             Ok(1..) => Err(Failure::Output(io::ErrorKind::BrokenPipe.into())),

@@ -127,9 +127,9 @@ impl Outlet {
         let wait = Wait::new("no room in the ring", self.timeout);
         loop {
             self.progress.show();
-            let slice = wait.slice().map_err(|failure| {
-                or_dead(failure, "receiver", || self.ring.info().receivers)
-            })?;
+            let slice = wait
+                .slice()
+                .map_err(|failure| or_dead(failure, "receiver", || self.ring.info().receivers))?;
             match self.sender.send_deadline(record, slice) {
                 Err(SendTimeoutError::Timeout(())) => {}
                 done => return Ok(done?),

@@ -27,11 +27,7 @@ extern "C" fn note(signal: c_int) {
 
 /// From now on SIGINT and SIGTERM are noted instead of ending the process at once.
 pub fn catch() -> io::Result<()> {
-    let action = SigAction::new(
-        SigHandler::Handler(note),
-        SaFlags::empty(),
-        SigSet::empty(),
-    );
+    let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGALRM] {
         // SAFETY: `note` only touches an atomic and calls alarm(2), both async-signal-safe.
         unsafe { sigaction(signal, &action) }?;

@@ -5,14 +5,15 @@
 //! the first use, copied into private memory, and not read again.
 
 use crate::error::{AttachError, OpenError};
+use crate::geometry::{Geometry, Shape};
 use crate::kind::Kind;
-use crate::layout::{Geometry, View, flag, read_cold};
+use crate::layout::{LEASES, bell, flag};
 use crate::lease::{self, Holder, Seat, Side, Witness};
-use crate::layout::{LEASES, Shape, bell};
 use crate::options::{Location, RingOptions};
 use crate::recover;
 use crate::region::{self, Nameless, Region, sysv};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release};
+use crate::view::{View, read_cold};
 use crate::wait;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -218,8 +219,18 @@ fn file(
         let geometry = plan(options, kind, shape)?;
         let nameless = Nameless::create(&place.path, geometry.region_len, location, options)?;
         let region = Region::map(&nameless.file, geometry.region_len, options)?;
-        let file = nameless.file.try_clone().map_err(|error| OpenError::io("dup", &error))?;
-        let shared = fresh(options, geometry, shape, region, Witness::Kernel(file), Some(place_again(&place)));
+        let file = nameless
+            .file
+            .try_clone()
+            .map_err(|error| OpenError::io("dup", &error))?;
+        let shared = fresh(
+            options,
+            geometry,
+            shape,
+            region,
+            Witness::Kernel(file),
+            Some(place_again(&place)),
+        );
         // Somebody else may have been quicker: then theirs is the ring.
         if nameless.publish(location)? {
             return Ok(shared);
@@ -254,7 +265,9 @@ fn fresh(
             flags |= flag::UNLINK;
         }
     }
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    let created = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_nanos() as u64);
     view.initialise(shape, flags, options.start, created);
     Arc::new(Shared {
         view,
@@ -306,11 +319,22 @@ fn checked(
 }
 
 /// Creates a ring in a memory file.
-pub(crate) fn memfd(options: &RingOptions, kind: Kind, shape: &Shape) -> Result<Arc<Shared>, OpenError> {
+pub(crate) fn memfd(
+    options: &RingOptions,
+    kind: Kind,
+    shape: &Shape,
+) -> Result<Arc<Shared>, OpenError> {
     let geometry = plan(options, kind, shape)?;
     let file = region::memfd(geometry.region_len)?;
     let region = Region::map(&file, geometry.region_len, options)?;
-    Ok(fresh(options, geometry, shape, region, Witness::Kernel(file), None))
+    Ok(fresh(
+        options,
+        geometry,
+        shape,
+        region,
+        Witness::Kernel(file),
+        None,
+    ))
 }
 
 /// Opens the ring in a descriptor.
@@ -325,10 +349,21 @@ pub(crate) fn from_fd(
 }
 
 /// Creates a ring on the heap.
-pub(crate) fn heap(options: &RingOptions, kind: Kind, shape: &Shape) -> Result<Arc<Shared>, OpenError> {
+pub(crate) fn heap(
+    options: &RingOptions,
+    kind: Kind,
+    shape: &Shape,
+) -> Result<Arc<Shared>, OpenError> {
     let geometry = plan(options, kind, shape)?;
     let region = Region::heap(&geometry)?;
-    Ok(fresh(options, geometry, shape, region, Witness::heap(), None))
+    Ok(fresh(
+        options,
+        geometry,
+        shape,
+        region,
+        Witness::heap(),
+        None,
+    ))
 }
 
 /// Opens or creates the ring in a System V segment. A segment cannot be made before it has its key, so
@@ -346,7 +381,11 @@ fn segment(
         // A segment without a lock file is not ours, and a key without either is free.
         Err(OpenError::NotFound(_)) => {
             return match sysv::find(key) {
-                Ok(_) => Err(OpenError::not_a_ring("lock file", "none", sysv::lock_path(key).display())),
+                Ok(_) => Err(OpenError::not_a_ring(
+                    "lock file",
+                    "none",
+                    sysv::lock_path(key).display(),
+                )),
                 Err(error) => Err(error),
             };
         }
@@ -358,7 +397,13 @@ fn segment(
         Ok(_) if options.create_new => return Err(OpenError::Exists(location)),
         Ok(id) => {
             let region = sysv::map(key, id, options)?;
-            return checked(kind, shape, region, Witness::Kernel(file), Some(place(&location)));
+            return checked(
+                kind,
+                shape,
+                region,
+                Witness::Kernel(file),
+                Some(place(&location)),
+            );
         }
         Err(OpenError::NotFound(_)) => {}
         Err(error) => return Err(error),
@@ -368,7 +413,8 @@ fn segment(
     };
     let geometry = plan(options, kind, shape)?;
     sysv::mark_half_made(&file, true)?;
-    let made = sysv::create(key, geometry.region_len, options).and_then(|id| sysv::map(key, id, options));
+    let made =
+        sysv::create(key, geometry.region_len, options).and_then(|id| sysv::map(key, id, options));
     let region = match made {
         Ok(region) => region,
         Err(error) => {
@@ -376,8 +422,17 @@ fn segment(
             return Err(error);
         }
     };
-    let own = file.try_clone().map_err(|error| OpenError::io("dup", &error))?;
-    let shared = fresh(options, geometry, shape, region, Witness::Kernel(own), Some(place(&location)));
+    let own = file
+        .try_clone()
+        .map_err(|error| OpenError::io("dup", &error))?;
+    let shared = fresh(
+        options,
+        geometry,
+        shape,
+        region,
+        Witness::Kernel(own),
+        Some(place(&location)),
+    );
     sysv::mark_half_made(&file, false)?;
     Ok(shared)
 }
@@ -390,18 +445,17 @@ fn segment(
 /// has the name, which is then left alone.
 pub fn remove(location: &Location) -> Result<(), OpenError> {
     let options = RingOptions::new();
-    let shared = match named(&options, None, None, location) {
-        Ok(shared) => shared,
-        // Of another version, or cut short, but a ring's file all the same.
-        Err(error) => return Err(error),
-    };
+    let shared = named(&options, None, None, location)?;
     let (Some(place), Some(file)) = (&shared.place, shared.file()) else {
         return Err(OpenError::NotFound(location.clone()));
     };
     let all = lease::lock_all(file).map_err(|error| OpenError::io("fcntl(F_OFD_SETLK)", &error))?;
     let Some(_all) = all else {
         let alive = |&(number, holder): &(usize, Holder)| shared.witness.is_alive(number, holder);
-        let pid = shared.holders().find(alive).map_or(0, |(_, holder)| holder.pid);
+        let pid = shared
+            .holders()
+            .find(alive)
+            .map_or(0, |(_, holder)| holder.pid);
         return Err(OpenError::Busy {
             location: location.clone(),
             pid,

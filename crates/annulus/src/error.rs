@@ -97,7 +97,11 @@ impl OpenError {
         }
     }
 
-    pub(crate) fn mismatch(what: &'static str, expected: impl Display, found: impl Display) -> Self {
+    pub(crate) fn mismatch(
+        what: &'static str,
+        expected: impl Display,
+        found: impl Display,
+    ) -> Self {
         Self::Mismatch {
             what,
             expected: expected.to_string(),
@@ -105,7 +109,11 @@ impl OpenError {
         }
     }
 
-    pub(crate) fn not_a_ring(what: &'static str, found: impl Display, expected: impl Display) -> Self {
+    pub(crate) fn not_a_ring(
+        what: &'static str,
+        found: impl Display,
+        expected: impl Display,
+    ) -> Self {
         Self::NotARing {
             what,
             found: found.to_string(),
@@ -132,7 +140,10 @@ impl Display for OpenError {
                 what,
                 expected,
                 found,
-            } => write!(f, "{what} mismatch: expected {expected}, the ring has {found}"),
+            } => write!(
+                f,
+                "{what} mismatch: expected {expected}, the ring has {found}"
+            ),
             Self::Capacity { asked, min, max } => {
                 write!(f, "capacity {asked} is out of bounds: {min} to {max}")
             }

@@ -62,8 +62,13 @@ mod body {
                     0u32,
                 )
             };
-            let timed_out = result == -1 && nix::errno::Errno::last() == nix::errno::Errno::ETIMEDOUT;
-            if timed_out { Woken::TimedOut } else { Woken::Rung }
+            let timed_out =
+                result == -1 && nix::errno::Errno::last() == nix::errno::Errno::ETIMEDOUT;
+            if timed_out {
+                Woken::TimedOut
+            } else {
+                Woken::Rung
+            }
         }
 
         /// Wakes everybody who sleeps on the word.

@@ -29,9 +29,10 @@
 //! share the rest. Whoever comes to a side first cleans up after its dead (`recover::reap`).
 
 use crate::error::AttachError;
-use crate::layout::{LEASES, View};
+use crate::layout::LEASES;
 use crate::recover;
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release};
+use crate::view::View;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::{File, OpenOptions};
@@ -82,9 +83,13 @@ pub(crate) struct Holder {
 impl Holder {
     /// Reads a word; nothing if the lease is free.
     pub(crate) fn of(word: u64) -> Option<Self> {
-        (word != 0).then(|| Self {
+        (word != 0).then_some(Self {
             ticket: word >> TICKET_SHIFT,
-            side: if word & SIDE_BIT == 0 { Side::Sender } else { Side::Receiver },
+            side: if word & SIDE_BIT == 0 {
+                Side::Sender
+            } else {
+                Side::Receiver
+            },
             pid: (word & (SIDE_BIT - 1)) as u32,
         })
     }
@@ -266,9 +271,9 @@ impl Seat {
         for number in 2..LEASES {
             // Acquire: as in `take_only`.
             let found = view.lease(number).word.load(Acquire);
-            if Holder::of(found).is_some_and(|other| {
-                other.side == holder.side && !witness.is_alive(number, other)
-            }) {
+            if Holder::of(found)
+                .is_some_and(|other| other.side == holder.side && !witness.is_alive(number, other))
+            {
                 recover::reap(view, witness, number, found);
                 swap(&view.lease(number).word, found, 0);
             }
@@ -285,7 +290,10 @@ impl Seat {
     pub(crate) fn release(&mut self, view: &View) {
         // Release: pairs with the Acquire of whoever comes next. A failure means that the region is corrupt:
         // then the place is not ours to free.
-        let _ = view.lease(self.number).word.compare_exchange(self.word, 0, Release, Relaxed);
+        let _ = view
+            .lease(self.number)
+            .word
+            .compare_exchange(self.word, 0, Release, Relaxed);
         self.lock = None;
     }
 

@@ -28,55 +28,73 @@
 mod attach;
 mod error;
 mod futex;
+mod geometry;
+mod guard;
 mod handle;
 mod kind;
 mod layout;
 mod lease;
 pub mod mpmc;
 mod options;
+mod receiver;
 mod recover;
 mod region;
 mod ring;
+mod sender;
 mod side;
 pub mod spsc;
 mod sync;
+mod view;
 mod wait;
+mod words;
 
 pub use annulus_channel::{
-    Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
+    TrySendError,
 };
 pub use attach::remove;
 pub use error::{AttachError, OpenError};
+pub use guard::{Peeked, Reservation};
 pub use handle::{
-    Iter, Mpmc, Mpsc, Peeked, Protocol, Receiver, Reservation, Sender, Spmc, Spsc, TryIter, WhenClosed,
-    WhenDead,
+    ManyReceivers, ManySenders, Mpmc, Mpsc, Protocol, Spmc, Spsc, WhenClosed, WhenDead,
 };
 pub use kind::{Kind, ParseKindError};
 pub use options::{Location, RingOptions};
+pub use receiver::{Iter, Receiver, TryIter};
 pub use ring::{AnyReceiver, AnyRing, AnySender, Message, Peer, Ring, RingInfo};
+pub use sender::Sender;
+
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+// Rights are types: a handle moves between threads, is used by one at a time, and is not cloned behind one's back.
+assert_impl_all!(Sender<u64, Spsc>: Send);
+assert_impl_all!(Receiver<[u8], Mpmc>: Send);
+assert_impl_all!(Ring<u64, Mpmc>: Send, Sync);
+assert_not_impl_any!(Sender<u64, Mpmc>: Sync, Clone);
+assert_not_impl_any!(Receiver<[u8], Spsc>: Sync, Clone);
 
 pub mod mpsc {
     //! Many senders, one receiver. See [`mpmc`](crate::mpmc) for the algorithm.
 
-    use crate::handle::{self, Mpsc};
+    use crate::Mpsc;
 
     /// A ring of this kind.
     pub type Ring<T> = crate::Ring<T, Mpsc>;
     /// One of its senders.
-    pub type Sender<T> = handle::Sender<T, Mpsc>;
+    pub type Sender<T> = crate::Sender<T, Mpsc>;
     /// Its receiver.
-    pub type Receiver<T> = handle::Receiver<T, Mpsc>;
+    pub type Receiver<T> = crate::Receiver<T, Mpsc>;
 }
 
 pub mod spmc {
     //! One sender, many receivers; each record goes to one of them. See [`mpmc`](crate::mpmc) for the algorithm.
 
-    use crate::handle::{self, Spmc};
+    use crate::Spmc;
 
     /// A ring of this kind.
     pub type Ring<T> = crate::Ring<T, Spmc>;
     /// Its sender.
-    pub type Sender<T> = handle::Sender<T, Spmc>;
+    pub type Sender<T> = crate::Sender<T, Spmc>;
     /// One of its receivers.
-    pub type Receiver<T> = handle::Receiver<T, Spmc>;
+    pub type Receiver<T> = crate::Receiver<T, Spmc>;
 }

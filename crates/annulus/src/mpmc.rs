@@ -45,18 +45,20 @@
 //! The hints are AtomicQueue's and Vyukov's counters turned into hints; the owner in the cell is
 //! iceoryx2's `RobustUniqueIndexSet` applied to a queue.
 
-use crate::handle;
-use crate::layout::{Age, Form, PAD, View, Words, who};
+use crate::geometry::Form;
+use crate::layout::PAD;
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release};
+use crate::view::View;
+use crate::words::{Age, Words, who};
 use annulus_channel::{Fault, Order};
 
 /// A ring of this kind.
-pub type Ring<T> = crate::Ring<T, handle::Mpmc>;
+pub type Ring<T> = crate::Ring<T, crate::Mpmc>;
 /// One of its senders.
-pub type Sender<T> = handle::Sender<T, handle::Mpmc>;
+pub type Sender<T> = crate::Sender<T, crate::Mpmc>;
 /// One of its receivers.
-pub type Receiver<T> = handle::Receiver<T, handle::Mpmc>;
+pub type Receiver<T> = crate::Receiver<T, crate::Mpmc>;
 
 /// How often a record came back, at most; it stays there.
 const MAX_TRIES: u64 = 63;
@@ -77,7 +79,12 @@ pub(crate) enum Record {
 
 /// Reads what lies at `position`. `tail` is our copy of the single sender's tail, if there is one.
 #[inline]
-pub(crate) fn record_at(view: &View, words: Words, position: u64, tail: u64) -> Result<Record, Fault> {
+pub(crate) fn record_at(
+    view: &View,
+    words: Words,
+    position: u64,
+    tail: u64,
+) -> Result<Record, Fault> {
     if view.geometry.sender_words {
         // Acquire: pairs with the Release in `Tx::commit` (the payload is visible) and in `Tx::claim` (so
         // is the owner's lease, and the `free` that made room for a newer lap).
@@ -117,11 +124,17 @@ pub(crate) fn record_at(view: &View, words: Words, position: u64, tail: u64) -> 
         return Ok(Record::Void { units: to_end });
     }
     match record_units(header & !PAD, &view.geometry) {
-        Some(units) if header & PAD == 0 && units <= there.min(to_end) => Ok(Record::Ready { units }),
+        Some(units) if header & PAD == 0 && units <= there.min(to_end) => {
+            Ok(Record::Ready { units })
+        }
         // Acquire: pairs with the Release in `help_free`. A header that makes no sense may belong to a
         // record of the next lap; then this position was freed before.
         _ if before(position, view.freed().load(Acquire)) => Ok(Record::Lapped),
-        _ => Err(corrupt("record length", header, view.geometry.max_record() as u64)),
+        _ => Err(corrupt(
+            "record length",
+            header,
+            view.geometry.max_record() as u64,
+        )),
     }
 }
 
@@ -161,7 +174,11 @@ pub(crate) fn help_free(view: &View) {
         let next = free.wrapping_add(units);
         // Release: hands on what the loads above acquired, to the claimer that reads `free`. Acquire on
         // failure: as for the first load.
-        match view.header().free.compare_exchange(free, next, AcqRel, Acquire) {
+        match view
+            .header()
+            .free
+            .compare_exchange(free, next, AcqRel, Acquire)
+        {
             Ok(_) => free = next,
             Err(moved) => free = moved,
         }
@@ -260,7 +277,11 @@ impl SendSide for Tx {
                 position = self.freed;
             }
             let to_end = units - self.view.index(position);
-            let pad = if contiguous && min > to_end { to_end } else { 0 };
+            let pad = if contiguous && min > to_end {
+                to_end
+            } else {
+                0
+            };
             let used = position.wrapping_sub(self.freed);
             if used + pad + min > room {
                 if self.reload()? {
@@ -278,11 +299,18 @@ impl SendSide for Tx {
                     if contiguous {
                         most = most.min(to_end);
                     }
-                    let (taken, state) = if pad > 0 { (pad, who::VOID) } else { (most, self.me) };
+                    let (taken, state) = if pad > 0 {
+                        (pad, who::VOID)
+                    } else {
+                        (most, self.me)
+                    };
                     let claimed = self.words.word(position, taken, state);
                     let cell = self.view.sender_word(position);
                     // Release: pairs with the Acquire in `record_at` and above. Relaxed on failure: we look again.
-                    if cell.compare_exchange(word, claimed, Release, Relaxed).is_err() {
+                    if cell
+                        .compare_exchange(word, claimed, Release, Relaxed)
+                        .is_err()
+                    {
                         continue;
                     }
                     let next = position.wrapping_add(taken);
@@ -345,7 +373,11 @@ impl SendSide for Tx {
         // Relaxed, both: an estimate.
         let tail = self.view.header().tail.load(Relaxed);
         let freed = self.view.freed().load(Relaxed);
-        if before(tail, freed) { 0 } else { tail.wrapping_sub(freed).min(self.view.room()) }
+        if before(tail, freed) {
+            0
+        } else {
+            tail.wrapping_sub(freed).min(self.view.room())
+        }
     }
 }
 
@@ -574,7 +606,10 @@ impl RecvSide for Rx {
         let done = self.words.word(found.position, found.tries, who::DONE);
         let cell = self.view.receiver_word(found.position);
         // Release: pairs with the Acquire in `help_free`; our copy is over. Relaxed on failure: it is void.
-        if cell.compare_exchange(found.word, done, Release, Relaxed).is_err() {
+        if cell
+            .compare_exchange(found.word, done, Release, Relaxed)
+            .is_err()
+        {
             return false;
         }
         self.finished(found);
@@ -595,7 +630,8 @@ impl RecvSide for Rx {
         let cell = self.view.receiver_word(found.position);
         // Release: pairs with the Acquire in `recover`: whoever sees our name sees our lease. Relaxed on
         // failure: we look again.
-        cell.compare_exchange(found.word, taken, Release, Relaxed).is_ok()
+        cell.compare_exchange(found.word, taken, Release, Relaxed)
+            .is_ok()
     }
 
     fn release(&mut self, found: Found) {
@@ -615,7 +651,9 @@ impl RecvSide for Rx {
             let tries = (found.tries + 1).min(MAX_TRIES);
             let again = self.words.word(found.position, tries, who::AGAIN);
             // Release: our reads are over. A store will do, as in `release`.
-            self.view.receiver_word(found.position).store(again, Release);
+            self.view
+                .receiver_word(found.position)
+                .store(again, Release);
             announce_return(&self.view);
         }
     }
@@ -624,8 +662,16 @@ impl RecvSide for Rx {
         // Relaxed, both: an estimate.
         let tail = self.view.header().tail.load(Relaxed);
         let freed = self.view.freed().load(Relaxed);
-        let from = if before(self.floor, freed) { freed } else { self.floor };
-        if before(tail, from) { 0 } else { tail.wrapping_sub(from).min(self.view.room()) }
+        let from = if before(self.floor, freed) {
+            freed
+        } else {
+            self.floor
+        };
+        if before(tail, from) {
+            0
+        } else {
+            tail.wrapping_sub(from).min(self.view.room())
+        }
     }
 }
 

@@ -87,12 +87,15 @@ impl FromStr for Location {
         if let Some(path) = word.strip_prefix("file:") {
             return Self::file(path);
         }
-        if ["/", "./", "../"].iter().any(|start| word.starts_with(start)) {
+        if ["/", "./", "../"]
+            .iter()
+            .any(|start| word.starts_with(start))
+        {
             return Self::file(word);
         }
         if let Some(key) = word.strip_prefix("sysv:") {
             let parsed = match key.strip_prefix("0x") {
-                Some(hex) => u32::from_str_radix(hex, 16).ok().map(u32::cast_signed),
+                Some(hex) => u32::from_str_radix(hex, 16).ok().map(|key| key as i32),
                 None => key.parse().ok(),
             };
             return match parsed {
@@ -103,7 +106,9 @@ impl FromStr for Location {
                 }),
             };
         }
-        let name = word.strip_prefix("shm:").or_else(|| word.strip_prefix("ring:"));
+        let name = word
+            .strip_prefix("shm:")
+            .or_else(|| word.strip_prefix("ring:"));
         Self::shm(name.unwrap_or(word))
     }
 }
@@ -258,7 +263,10 @@ impl RingOptions {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn shm<T: Message + ?Sized, K: Protocol>(&self, name: &str) -> Result<Ring<T, K>, OpenError> {
+    pub fn shm<T: Message + ?Sized, K: Protocol>(
+        &self,
+        name: &str,
+    ) -> Result<Ring<T, K>, OpenError> {
         self.open(&Location::shm(name)?)
     }
 
@@ -279,7 +287,10 @@ impl RingOptions {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn sysv<T: Message + ?Sized, K: Protocol>(&self, key: i32) -> Result<Ring<T, K>, OpenError> {
+    pub fn sysv<T: Message + ?Sized, K: Protocol>(
+        &self,
+        key: i32,
+    ) -> Result<Ring<T, K>, OpenError> {
         self.open(&Location::Sysv(key))
     }
 
@@ -295,9 +306,9 @@ impl RingOptions {
             Err(OpenError::NotFound(_)) if self.create || self.create_new => {
                 // Somebody else may create one of another kind meanwhile; then that is the one.
                 match attach::named(self, Some(kind), Some(&shape), location) {
-                    Err(OpenError::Mismatch { what: attach::KIND, .. }) if !self.create_new => {
-                        attach::named(self, None, Some(&shape), location)
-                    }
+                    Err(OpenError::Mismatch {
+                        what: attach::KIND, ..
+                    }) if !self.create_new => attach::named(self, None, Some(&shape), location),
                     other => other,
                 }
             }
@@ -322,7 +333,10 @@ impl RingOptions {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn from_fd<T: Message + ?Sized, K: Protocol>(&self, fd: OwnedFd) -> Result<Ring<T, K>, OpenError> {
+    pub fn from_fd<T: Message + ?Sized, K: Protocol>(
+        &self,
+        fd: OwnedFd,
+    ) -> Result<Ring<T, K>, OpenError> {
         let shape = ring::shape::<T>(self.type_name.as_deref());
         attach::from_fd(self, Some(K::KIND), Some(&shape), fd.into()).map(Ring::new)
     }

@@ -13,10 +13,11 @@
 //! new holder, that holder's name would have come into the word only after its lease, so we would
 //! have read the new lease.
 
-use crate::layout::{Age, View, Words, who};
 use crate::lease::{Holder, Witness};
 use crate::mpmc::{Record, announce_return, before, help_free, record_at, returned};
 use crate::sync::{Acquire, Relaxed, Release};
+use crate::view::View;
+use crate::words::{Age, Words, who};
 
 /// Whether `name`, from a control word read with Acquire, names nobody living.
 fn is_orphan(view: &View, witness: &Witness, name: u64) -> bool {
@@ -112,7 +113,9 @@ pub(crate) fn reap(view: &View, witness: &Witness, number: usize, dead: u64) {
     let name = who::OWNER + number as u64;
     // Acquire: the lease is no older than the word that names it, so a new holder's words are not touched.
     let still = || view.lease(number).word.load(Acquire) == dead;
-    debug_assert!(Holder::of(dead).is_none_or(|holder| !still() || !witness.is_alive(number, holder)));
+    debug_assert!(
+        Holder::of(dead).is_none_or(|holder| !still() || !witness.is_alive(number, holder))
+    );
     // Acquire: pairs with the Release that moved it.
     let start = view.freed().load(Acquire);
     // A dead one's words lie between what is free and the last claim, so each index has one position.
@@ -153,7 +156,8 @@ pub(crate) fn is_drained(view: &View) -> bool {
             Ok(Record::Ready { units }) if geometry.receiver_words => {
                 // Acquire: pairs with the Release of whoever took it.
                 let word = view.receiver_word(position).load(Acquire);
-                let done = words.age(word, position) == Age::Current && words.who(word) == who::DONE;
+                let done =
+                    words.age(word, position) == Age::Current && words.who(word) == who::DONE;
                 if !done {
                     return false;
                 }

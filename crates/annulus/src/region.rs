@@ -6,17 +6,19 @@
 //! whole ring or nothing.
 
 use crate::error::OpenError;
-use crate::layout::{Geometry, Header, LEASES, Lease, LeaseBlock, View};
+use crate::geometry::Geometry;
+use crate::layout::{Header, LEASES, Lease, LeaseBlock};
 use crate::options::{Location, RingOptions};
 use crate::sync::{AtomicU64, HeapPayload, PAYLOAD_ALIGN};
+use crate::view::View;
 use crossbeam_utils::CachePadded;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, posix_fallocate};
-use nix::unistd::linkat;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::linkat;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -75,7 +77,8 @@ impl Region {
             .map_err(|error| OpenError::io("mmap", &error))?;
         let huge_pages = options.huge_pages && map.advise(Advice::HugePage).is_ok();
         if options.mlock {
-            map.lock().map_err(|error| OpenError::io("mlock (limit RLIMIT_MEMLOCK)", &error))?;
+            map.lock()
+                .map_err(|error| OpenError::io("mlock (limit RLIMIT_MEMLOCK)", &error))?;
         }
         if options.prefault {
             prefault(map.as_ptr(), len as usize);
@@ -173,7 +176,12 @@ pub(crate) fn memfd(len: u64) -> Result<File, OpenError> {
         other => other,
     };
     let file = File::from(fd.map_err(|errno| OpenError::os("memfd_create", errno))?);
-    allocate(&file, len, &Location::Shm("(memory file)".into()), Path::new(SHM_DIR))?;
+    allocate(
+        &file,
+        len,
+        &Location::Shm("(memory file)".into()),
+        Path::new(SHM_DIR),
+    )?;
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     let seals = nix::fcntl::SealFlag::from_bits_retain(seals);
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_ADD_SEALS(seals))
@@ -184,7 +192,9 @@ pub(crate) fn memfd(len: u64) -> Result<File, OpenError> {
 /// Gives `file` its full size, with memory or disk space behind every byte.
 fn allocate(file: &File, len: u64, location: &Location, dir: &Path) -> Result<(), OpenError> {
     let full = || {
-        let free = statvfs(dir).ok().map(|stat| stat.blocks_available() as u64 * stat.fragment_size() as u64);
+        let free = statvfs(dir)
+            .ok()
+            .map(|stat| stat.blocks_available() * stat.fragment_size());
         OpenError::NoSpace {
             location: location.clone(),
             len,
@@ -255,7 +265,13 @@ impl Nameless {
     pub(crate) fn publish(self, location: &Location) -> Result<bool, OpenError> {
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let from = self.temporary.clone().unwrap_or_else(|| own.into());
-        match linkat(AT_FDCWD, &from, AT_FDCWD, &self.path, AtFlags::AT_SYMLINK_FOLLOW) {
+        match linkat(
+            AT_FDCWD,
+            &from,
+            AT_FDCWD,
+            &self.path,
+            AtFlags::AT_SYMLINK_FOLLOW,
+        ) {
             Ok(()) => Ok(true),
             Err(Errno::EEXIST) => Ok(false),
             Err(Errno::EACCES | Errno::EPERM) => Err(OpenError::Permission(location.clone())),
@@ -282,7 +298,8 @@ fn temporary_name() -> String {
 pub(crate) fn open_file(path: &Path, location: &Location) -> Result<(File, u64), OpenError> {
     let wrong = |found: &str| Err(OpenError::not_a_ring("file type", found, "a regular file"));
     // Not blocking, so that a FIFO without a peer does not hold us; a region does not care.
-    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let flags =
+        OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = match open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
         Err(Errno::ENOENT) => return Err(OpenError::NotFound(location.clone())),
@@ -300,7 +317,9 @@ pub(crate) fn open_file(path: &Path, location: &Location) -> Result<(File, u64),
 
 /// The length of a regular file that is long enough to hold a header.
 pub(crate) fn regular_len(file: &File) -> Result<u64, OpenError> {
-    let metadata = file.metadata().map_err(|error| OpenError::io("fstat", &error))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| OpenError::io("fstat", &error))?;
     let kind = metadata.file_type();
     if !kind.is_file() {
         let found = match () {
@@ -337,7 +356,10 @@ pub(crate) fn is_linked(file: &File) -> bool {
 
 /// System V: what lies behind a key.
 pub(crate) mod sysv {
-    use super::{Backing, Errno, Location, OpenError, PAYLOAD_ALIGN, Region, RingOptions, SHM_DIR, Segment, prefault};
+    use super::{
+        Backing, Errno, Location, OpenError, PAYLOAD_ALIGN, Region, RingOptions, SHM_DIR, Segment,
+        prefault,
+    };
     use crate::lease;
     use std::fs::{File, OpenOptions};
     use std::os::unix::fs::OpenOptionsExt;
@@ -353,15 +375,20 @@ pub(crate) mod sysv {
     pub(crate) fn open_lock(key: i32, mode: Option<u32>) -> Result<File, OpenError> {
         let location = Location::Sysv(key);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+        options
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
         if let Some(mode) = mode {
             options.create(true).mode(mode);
         }
-        options.open(lock_path(key)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => OpenError::NotFound(location),
-            std::io::ErrorKind::PermissionDenied => OpenError::Permission(location),
-            _ => OpenError::io("open", &error),
-        })
+        options
+            .open(lock_path(key))
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => OpenError::NotFound(location),
+                std::io::ErrorKind::PermissionDenied => OpenError::Permission(location),
+                _ => OpenError::io("open", &error),
+            })
     }
 
     fn refused(call: &'static str, key: i32) -> OpenError {
@@ -381,8 +408,10 @@ pub(crate) mod sysv {
     impl Turn {
         /// Waits for the turn, through an open file description of its own.
         pub(crate) fn take(file: &File) -> Result<Self, OpenError> {
-            let own = lease::reopen(file).map_err(|error| OpenError::io("open /proc/self/fd", &error))?;
-            lease::wait_for_turn(&own).map_err(|errno| OpenError::os("fcntl(F_OFD_SETLKW)", errno))?;
+            let own =
+                lease::reopen(file).map_err(|error| OpenError::io("open /proc/self/fd", &error))?;
+            lease::wait_for_turn(&own)
+                .map_err(|errno| OpenError::os("fcntl(F_OFD_SETLKW)", errno))?;
             Ok(Self { _file: own })
         }
     }
@@ -390,12 +419,15 @@ pub(crate) mod sysv {
     /// Marks, or unmarks, the segment as one whose creator is at work. Only in turn.
     pub(crate) fn mark_half_made(lock: &File, half_made: bool) -> Result<(), OpenError> {
         let len = if half_made { 1 } else { 0 };
-        lock.set_len(len).map_err(|error| OpenError::io("ftruncate", &error))
+        lock.set_len(len)
+            .map_err(|error| OpenError::io("ftruncate", &error))
     }
 
     /// Whether the segment's creator died before it was complete. Only in turn.
     pub(crate) fn is_half_made(lock: &File) -> Result<bool, OpenError> {
-        let metadata = lock.metadata().map_err(|error| OpenError::io("fstat", &error))?;
+        let metadata = lock
+            .metadata()
+            .map_err(|error| OpenError::io("fstat", &error))?;
         Ok(metadata.len() > 0)
     }
 
@@ -403,7 +435,11 @@ pub(crate) mod sysv {
     pub(crate) fn find(key: i32) -> Result<i32, OpenError> {
         // SAFETY: takes no pointer.
         let id = unsafe { libc::shmget(key, 0, 0) };
-        if id < 0 { Err(refused("shmget", key)) } else { Ok(id) }
+        if id < 0 {
+            Err(refused("shmget", key))
+        } else {
+            Ok(id)
+        }
     }
 
     /// Creates a segment of `len` bytes, all zeros.
@@ -421,7 +457,10 @@ pub(crate) mod sysv {
                 free: None,
             }),
             // Above SHMMAX.
-            Errno::EINVAL => Err(OpenError::os("shmget (limits kernel.shmmax, kernel.shmall)", Errno::EINVAL)),
+            Errno::EINVAL => Err(OpenError::os(
+                "shmget (limits kernel.shmmax, kernel.shmall)",
+                Errno::EINVAL,
+            )),
             _ => Err(refused("shmget", key)),
         }
     }
@@ -430,7 +469,11 @@ pub(crate) mod sysv {
     pub(crate) fn remove(key: i32, id: i32) -> Result<(), OpenError> {
         // SAFETY: IPC_RMID reads no buffer.
         let result = unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
-        if result < 0 { Err(refused("shmctl(IPC_RMID)", key)) } else { Ok(()) }
+        if result < 0 {
+            Err(refused("shmctl(IPC_RMID)", key))
+        } else {
+            Ok(())
+        }
     }
 
     /// Attaches the segment.
@@ -444,7 +487,10 @@ pub(crate) mod sysv {
         let len = stat.shm_segsz as u64;
         let least = crate::layout::size_of_header() as u64;
         if len < least {
-            return Err(OpenError::Truncated { len, expected: least });
+            return Err(OpenError::Truncated {
+                len,
+                expected: least,
+            });
         }
         // SAFETY: the kernel chooses the address.
         let base = unsafe { libc::shmat(id, ptr::null(), 0) };

@@ -2,10 +2,13 @@
 
 use crate::attach::Shared;
 use crate::error::AttachError;
-use crate::handle::{Receiver, Sender, WhenClosed, WhenDead};
+use crate::geometry::{Form, Shape};
+use crate::handle::{WhenClosed, WhenDead};
 use crate::kind::Kind;
-use crate::layout::{CELL, Form, NAME_LEN, RECORD_HEADER, Shape};
+use crate::layout::{CELL, NAME_LEN, RECORD_HEADER};
 use crate::lease::{Holder, Side};
+use crate::receiver::Receiver;
+use crate::sender::Sender;
 use crate::sync::{PAYLOAD_ALIGN, Relaxed};
 use crate::{Mpmc, Mpsc, Protocol, Spmc, Spsc};
 use annulus_channel::{
@@ -45,8 +48,14 @@ impl<T: Pod> Carried for T {
     fn carried() -> Shape {
         const {
             assert!(size_of::<T>() > 0, "a message has at least one byte");
-            assert!(size_of::<T>() <= u32::MAX as usize, "a message has less than 4 GiB");
-            assert!(align_of::<T>() <= PAYLOAD_ALIGN, "a message's alignment is at most 128");
+            assert!(
+                size_of::<T>() <= u32::MAX as usize,
+                "a message has less than 4 GiB"
+            );
+            assert!(
+                align_of::<T>() <= PAYLOAD_ALIGN,
+                "a message's alignment is at most 128"
+            );
         }
         Shape {
             form: Form::Typed,
@@ -99,7 +108,8 @@ pub(crate) fn shape<T: Message + ?Sized>(name: Option<&str>) -> Shape {
 pub struct Ring<T: Message + ?Sized, K: Protocol> {
     shared: Arc<Shared>,
     trusted: bool,
-    kind: PhantomData<fn() -> (Box<T>, K)>,
+    message: PhantomData<fn(Box<T>)>,
+    kind: PhantomData<K>,
 }
 
 impl<T: Message + ?Sized, K: Protocol> std::fmt::Debug for Ring<T, K> {
@@ -114,6 +124,7 @@ impl<T: Message + ?Sized, K: Protocol> Ring<T, K> {
         Self {
             shared,
             trusted,
+            message: PhantomData,
             kind: PhantomData,
         }
     }
@@ -149,7 +160,11 @@ impl<T: Message + ?Sized, K: Protocol> Ring<T, K> {
 
     /// The region's descriptor, to be handed to another process. Nothing for the heap and System V.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.shared.region.is_mapped().then(|| self.shared.file().map(AsFd::as_fd)).flatten()
+        self.shared
+            .region
+            .is_mapped()
+            .then(|| self.shared.file().map(AsFd::as_fd))
+            .flatten()
     }
 
     /// Lets the handles attached from now on give out references into the ring's memory.

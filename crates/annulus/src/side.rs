@@ -1,7 +1,9 @@
 //! The five steps of a message, which each algorithm says in its own way and `handle` puts together:
 //! claim, commit, abort; look, confirm (or hold, then release or put back).
 
-use crate::layout::{Form, Geometry, PAD, RECORD_HEADER, View};
+use crate::geometry::{Form, Geometry};
+use crate::layout::{PAD, RECORD_HEADER};
+use crate::view::View;
 use annulus_channel::Fault;
 
 /// Units that a sender may write. Position and number are in units.
@@ -48,7 +50,7 @@ pub(crate) enum Blocked {
 }
 
 /// A sender's half of an algorithm.
-pub(crate) trait SendSide: Sized {
+pub(crate) trait SendSide: Sized + Send + 'static {
     /// Begins where the ring stands. `lease` names us in control words.
     fn attach(view: View, lease: usize) -> Result<Self, Fault>;
 
@@ -72,7 +74,7 @@ pub(crate) trait SendSide: Sized {
 }
 
 /// A receiver's half of an algorithm.
-pub(crate) trait RecvSide: Sized {
+pub(crate) trait RecvSide: Sized + Send + 'static {
     /// Begins where the ring stands. `lease` names us in control words.
     fn attach(view: View, lease: usize) -> Result<Self, Fault>;
 

@@ -27,22 +27,22 @@
 //! unit. Where the units to the ring's end are too few, a header with the bit `PAD` says
 //! so, and the record begins at index 0. Pad and record become visible together.
 //!
-//! [`Tx`] serves the single sender of an spmc ring too: there `freed` is the position that all
+//! `Tx` serves the single sender of an spmc ring too: there `freed` is the position that all
 //! receivers together are done with, and the sender may push it on itself.
 
-use crate::handle;
-use crate::layout::{PAD, View};
+use crate::layout::PAD;
 use crate::mpmc;
-use crate::sync::{Acquire, Release};
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
+use crate::sync::{Acquire, Release};
+use crate::view::View;
 use annulus_channel::Fault;
 
 /// A ring of this kind.
-pub type Ring<T> = crate::Ring<T, handle::Spsc>;
+pub type Ring<T> = crate::Ring<T, crate::Spsc>;
 /// Its sender.
-pub type Sender<T> = handle::Sender<T, handle::Spsc>;
+pub type Sender<T> = crate::Sender<T, crate::Spsc>;
 /// Its receiver.
-pub type Receiver<T> = handle::Receiver<T, handle::Spsc>;
+pub type Receiver<T> = crate::Receiver<T, crate::Spsc>;
 
 /// The single sender's side.
 pub(crate) struct Tx {
@@ -84,7 +84,9 @@ impl Tx {
     /// Units that we may write, by our copies.
     #[inline]
     fn room(&self) -> u64 {
-        self.view.room().wrapping_sub(self.tail.wrapping_sub(self.freed))
+        self.view
+            .room()
+            .wrapping_sub(self.tail.wrapping_sub(self.freed))
     }
 }
 
@@ -117,7 +119,11 @@ impl SendSide for Tx {
     #[inline]
     fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
         let to_end = self.view.geometry.units - self.view.index(self.tail);
-        let pad = if contiguous && min > to_end { to_end } else { 0 };
+        let pad = if contiguous && min > to_end {
+            to_end
+        } else {
+            0
+        };
         if self.room() < pad + min {
             self.reload()?;
             if self.room() < pad + min {

@@ -347,7 +347,9 @@ mod payload {
         }
 
         pub(crate) fn payload(&self) -> Payload {
-            Payload { cells: &*self.cells }
+            Payload {
+                cells: &*self.cells,
+            }
         }
     }
 }

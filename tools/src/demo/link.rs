@@ -38,16 +38,16 @@ pub struct Ends {
 /// The end that messages are sent into.
 pub trait Outlet {
     /// Sends a message, waiting for room; it can be received at once.
-    fn send(&mut self, message: &Message) -> Result<(), String>;
+    fn put(&mut self, message: &Message) -> Result<(), String>;
 }
 
 /// The end that messages come from.
 pub trait Inlet {
     /// Waits for a message. `None`: the sender has closed, and there is none.
-    fn recv(&mut self) -> Result<Option<Message>, String>;
+    fn take(&mut self) -> Result<Option<Message>, String>;
 
     /// Takes a message if there is one. On a pipe, only after [`PipeInlet::unblocked`].
-    fn try_recv(&mut self) -> Result<Option<Message>, String>;
+    fn try_take(&mut self) -> Result<Option<Message>, String>;
 }
 
 impl Link {
@@ -81,7 +81,10 @@ fn ring<T: annulus::Message + ?Sized>(capacity: usize) -> Result<Ends, String> {
     let ring = RingOptions::new().capacity(capacity).memfd();
     let ring: spsc::Ring<T> = ring.map_err(failed("a new ring"))?;
     let fd = ring.as_fd().ok_or("the new ring has no descriptor")?;
-    let end = || fd.try_clone_to_owned().map_err(failed("a ring's descriptor"));
+    let end = || {
+        fd.try_clone_to_owned()
+            .map_err(failed("a ring's descriptor"))
+    };
     Ok(Ends {
         send: end()?,
         recv: end()?,
@@ -116,15 +119,15 @@ pub fn ring_receiver<T: annulus::Message + ?Sized>(
 
 impl Outlet for spsc::Sender<Message> {
     #[inline]
-    fn send(&mut self, message: &Message) -> Result<(), String> {
-        spsc::Sender::send(self, *message).map_err(failed("the ring"))
+    fn put(&mut self, message: &Message) -> Result<(), String> {
+        self.send(*message).map_err(failed("the ring"))
     }
 }
 
 impl Inlet for spsc::Receiver<Message> {
     #[inline]
-    fn recv(&mut self) -> Result<Option<Message>, String> {
-        match spsc::Receiver::recv(self) {
+    fn take(&mut self) -> Result<Option<Message>, String> {
+        match self.recv() {
             Ok(message) => Ok(Some(message)),
             Err(RecvError::Disconnected) => Ok(None),
             Err(error) => Err(failed("the ring")(error)),
@@ -132,8 +135,8 @@ impl Inlet for spsc::Receiver<Message> {
     }
 
     #[inline]
-    fn try_recv(&mut self) -> Result<Option<Message>, String> {
-        match spsc::Receiver::try_recv(self) {
+    fn try_take(&mut self) -> Result<Option<Message>, String> {
+        match self.try_recv() {
             Ok(message) => Ok(Some(message)),
             Err(TryRecvError::Empty) => Ok(None),
             Err(error) => Err(failed("the ring")(error)),
@@ -158,22 +161,23 @@ impl PipeInlet {
         Self(BufReader::with_capacity(PIECE, end.into()))
     }
 
-    /// The same, but `recv` must not be called any more, as nothing waits.
+    /// The same, but `take` must not be called any more, as nothing waits.
     pub fn unblocked(self) -> Result<Self, String> {
-        fcntl(self.0.get_ref(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed("the pipe"))?;
+        fcntl(self.0.get_ref(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(failed("the pipe"))?;
         Ok(self)
     }
 }
 
 impl Outlet for PipeOutlet {
-    fn send(&mut self, message: &Message) -> Result<(), String> {
+    fn put(&mut self, message: &Message) -> Result<(), String> {
         let bytes = bytemuck::bytes_of(message);
         self.0.write_all(bytes).map_err(failed("the pipe"))
     }
 }
 
 impl Inlet for PipeInlet {
-    fn recv(&mut self) -> Result<Option<Message>, String> {
+    fn take(&mut self) -> Result<Option<Message>, String> {
         let ended = self.0.fill_buf().map_err(failed("the pipe"))?.is_empty();
         if ended {
             return Ok(None);
@@ -184,11 +188,11 @@ impl Inlet for PipeInlet {
         Ok(Some(message))
     }
 
-    fn try_recv(&mut self) -> Result<Option<Message>, String> {
+    fn try_take(&mut self) -> Result<Option<Message>, String> {
         match self.0.fill_buf() {
             // Shorter than PIPE_BUF, so a message is never there in part.
             Ok([]) => Err("the pipe: the other end has closed".to_owned()),
-            Ok(_) => self.recv(),
+            Ok(_) => self.take(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(failed("the pipe")(error)),
         }

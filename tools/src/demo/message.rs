@@ -163,8 +163,20 @@ mod tests {
             (&[0, 1, 2], Tally { lost: 1, ..none }),
             (&[], Tally { lost: 4, ..none }),
             (&[0, 1, 1, 2, 3], Tally { doubled: 1, ..none }),
-            (&[0, 2, 1, 3], Tally { out_of_order: 1, ..none }),
-            (&[3, 0, 1, 2], Tally { out_of_order: 3, ..none }),
+            (
+                &[0, 2, 1, 3],
+                Tally {
+                    out_of_order: 1,
+                    ..none
+                },
+            ),
+            (
+                &[3, 0, 1, 2],
+                Tally {
+                    out_of_order: 3,
+                    ..none
+                },
+            ),
             (&[0, 1, 2, 3, 4], Tally { torn: 1, ..none }),
         ] {
             assert_eq!(verdict(4, numbers(arrivals)), Err(expected), "{arrivals:?}");

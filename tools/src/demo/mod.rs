@@ -107,13 +107,15 @@ impl<'a> Demo<'a> {
         let len = file.len() as u64;
         let digest = sha256(&file);
         let rounds = self.take_turns("a file", |link, round| {
-            let fault = self.fault(link, round).filter(|fault| *fault == Fault::Flip);
+            let fault = self
+                .fault(link, round)
+                .filter(|fault| *fault == Fault::Flip);
             let roles = [Role::SendFile, Role::RecvFile];
             let receipt = self.transfer(link, link.for_bytes()?, roles, len, fault)?;
-            match receipt.digest {
-                Some(found) if found == digest => Ok(receipt),
-                Some(found) => Err(format!("sent a file of SHA-256 {digest}, received {found}")),
-                None => Err("the receiver gave no SHA-256".to_owned()),
+            let found = receipt.digest.as_deref().unwrap_or("none");
+            match found == digest {
+                true => Ok(receipt),
+                false => Err(format!("sent a file of SHA-256 {digest}, received {found}")),
             }
         })?;
         self.say("")?;
@@ -123,14 +125,18 @@ impl<'a> Demo<'a> {
             HumanBytes(PIECE as u64)
         ))?;
         self.say(format_args!("  SHA-256 sent      {digest}"))?;
-        self.say(format_args!("  SHA-256 received  {digest}  the same each time"))?;
+        self.say(format_args!(
+            "  SHA-256 received  {digest}  the same each time"
+        ))?;
         self.rates(&rounds, 1e9, "GB/s")
     }
 
     fn messages(&self) -> Result<(), Failure> {
         let per_round = self.args.messages.div_ceil(ROUNDS).max(4);
         let rounds = self.take_turns("messages", |link, round| {
-            let fault = self.fault(link, round).filter(|fault| *fault != Fault::Flip);
+            let fault = self
+                .fault(link, round)
+                .filter(|fault| *fault != Fault::Flip);
             let count = match link {
                 Link::Ring => per_round,
                 Link::Pipe => per_round.div_ceil(PIPE_SHARE),
@@ -156,7 +162,9 @@ impl<'a> Demo<'a> {
             for (link, total) in [(Link::Ring, &mut ring), (Link::Pipe, &mut pipe)] {
                 let what = "round trips";
                 self.bar.set_message(format!("{what} over a {link}"));
-                let latency = self.round_trip(link, count).and_then(|latency| total.add(&latency));
+                let latency = self
+                    .round_trip(link, count)
+                    .and_then(|latency| total.add(&latency));
                 latency.map_err(|fault| in_round(what, link, round, &fault))?;
                 self.bar.inc(1);
             }
@@ -173,7 +181,9 @@ impl<'a> Demo<'a> {
         ))?;
         for (link, latency) in [(Link::Ring, &ring), (Link::Pipe, &pipe)] {
             let [p50, p99, p999, max] = latency.summary().map(Micros);
-            self.say(format_args!("  {link:6}{p50:>12}{p99:>12}{p999:>12}{max:>12}"))?;
+            self.say(format_args!(
+                "  {link:6}{p50:>12}{p99:>12}{p999:>12}{max:>12}"
+            ))?;
         }
         Ok(())
     }
@@ -186,9 +196,13 @@ impl<'a> Demo<'a> {
     ) -> Result<Rounds, Failure> {
         let mut rounds = Rounds::default();
         for round in 0..ROUNDS {
-            for (link, rates) in [(Link::Ring, &mut rounds.ring), (Link::Pipe, &mut rounds.pipe)] {
+            for (link, rates) in [
+                (Link::Ring, &mut rounds.ring),
+                (Link::Pipe, &mut rounds.pipe),
+            ] {
                 self.bar.set_message(format!("{what} over a {link}"));
-                let receipt = run(link, round).map_err(|fault| in_round(what, link, round, &fault))?;
+                let receipt =
+                    run(link, round).map_err(|fault| in_round(what, link, round, &fault))?;
                 rates.push(receipt.count as f64 / receipt.time.as_secs_f64());
                 self.bar.inc(1);
             }
@@ -249,10 +263,18 @@ impl<'a> Demo<'a> {
             let scaled = rates.iter().map(|rate| format!("{:>10.2}", rate / unit));
             scaled.collect()
         };
-        let ratios: Vec<f64> = rounds.ring.iter().zip(&rounds.pipe).map(|(r, p)| r / p).collect();
+        let ratios: Vec<f64> = rounds
+            .ring
+            .iter()
+            .zip(&rounds.pipe)
+            .map(|(r, p)| r / p)
+            .collect();
         self.say(format_args!("  ring  {}  {name}", row(&rounds.ring)))?;
         self.say(format_args!("  pipe  {}  {name}", row(&rounds.pipe)))?;
-        let times: String = ratios.iter().map(|ratio| format!("{ratio:>9.1}×")).collect();
+        let times: String = ratios
+            .iter()
+            .map(|ratio| format!("{ratio:>9.1}×"))
+            .collect();
         self.say(format_args!("  ratio {times}"))
     }
 
@@ -272,5 +294,7 @@ impl Drop for Demo<'_> {
 
 fn in_round(what: &str, link: Link, round: u64, fault: &str) -> Failure {
     let round = round + 1;
-    Failure::Demo(format!("the demonstration failed: {what} over a {link}, round {round}: {fault}"))
+    Failure::Demo(format!(
+        "the demonstration failed: {what} over a {link}, round {round}: {fault}"
+    ))
 }

@@ -27,7 +27,7 @@ pub fn paced(
     let mut latency = Latency::new()?;
     let mut checker = Checker::new(WARM_UP + count);
     for sequence in 0..WARM_UP {
-        out.send(&Message::new(sequence))?;
+        out.put(&Message::new(sequence))?;
         checker.check(&wait_for_echo(&mut inlet)?);
     }
     let start = Instant::now();
@@ -38,10 +38,10 @@ pub fn paced(
     while missing > 0 {
         let now = Instant::now();
         if next < WARM_UP + count && due(next) <= now {
-            out.send(&Message::new(next))?;
+            out.put(&Message::new(next))?;
             next += 1;
         }
-        if let Some(echo) = inlet.try_recv()? {
+        if let Some(echo) = inlet.try_take()? {
             last_echo = Instant::now();
             if checker.check(&echo) && echo.sequence >= WARM_UP {
                 latency.record(last_echo.saturating_duration_since(due(echo.sequence)));
@@ -61,7 +61,7 @@ pub fn paced(
 fn wait_for_echo(inlet: &mut impl Inlet) -> Result<Message, String> {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
-        if let Some(echo) = inlet.try_recv()? {
+        if let Some(echo) = inlet.try_take()? {
             return Ok(echo);
         }
         hint::spin_loop();
@@ -75,7 +75,9 @@ pub struct Latency(Histogram<u64>);
 impl Latency {
     /// Nothing yet.
     pub fn new() -> Result<Self, String> {
-        let histogram = Histogram::new(3).map_err(|error| format!("the histogram: {error}"))?;
+        let max = Duration::from_secs(60).as_nanos() as u64;
+        let histogram = Histogram::new_with_bounds(1, max, 3);
+        let histogram = histogram.map_err(|error| format!("the histogram: {error}"))?;
         Ok(Self(histogram))
     }
 

@@ -51,7 +51,10 @@ impl Orders {
         let words = ["demo-worker", &spelled(&self.role), &spelled(&self.link)];
         let mut args = words.map(str::to_owned).to_vec();
         args.push(self.count.to_string());
-        args.extend(self.fault.map(|fault| format!("--fault={}", spelled(&fault))));
+        args.extend(
+            self.fault
+                .map(|fault| format!("--fault={}", spelled(&fault))),
+        );
         args
     }
 }
@@ -109,7 +112,9 @@ pub fn run(args: &Orders) -> Result<(), String> {
         }
         (Role::SendFile, Link::Pipe) => {
             let mut pipe = File::from(link);
-            send_file(args, |piece| pipe.write_all(piece).map_err(failed("the pipe")))
+            send_file(args, |piece| {
+                pipe.write_all(piece).map_err(failed("the pipe"))
+            })
         }
         (Role::RecvFile, Link::Ring) => {
             let mut receiver = ring_receiver::<[u8]>(link)?;
@@ -144,7 +149,8 @@ pub fn run(args: &Orders) -> Result<(), String> {
 }
 
 fn inherited(fd: BorrowedFd<'_>) -> Result<OwnedFd, String> {
-    fd.try_clone_to_owned().map_err(failed("the inherited link"))
+    fd.try_clone_to_owned()
+        .map_err(failed("the inherited link"))
 }
 
 /// The file that the demonstration sends: this program.
@@ -152,16 +158,13 @@ pub fn this_program() -> Result<Vec<u8>, String> {
     std::fs::read("/proc/self/exe").map_err(failed("this program's file"))
 }
 
-fn send_file(
-    args: &Orders,
-    mut send: impl FnMut(&[u8]) -> Result<(), String>,
-) -> Result<(), String> {
+fn send_file(args: &Orders, send: impl FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
     let mut file = this_program()?;
     if args.fault == Some(Fault::Flip) {
         let middle = file.len() / 2;
         file[middle] ^= 0x10;
     }
-    file.chunks(PIECE).try_for_each(|piece| send(piece))
+    file.chunks(PIECE).try_for_each(send)
 }
 
 /// `recv` puts the next piece into the buffer, and says whether there was one.
@@ -194,14 +197,14 @@ fn send_messages(args: &Orders, mut out: impl Outlet) -> Result<(), String> {
     let mut sequence = 0;
     if let Some(fault) = args.fault {
         while sequence < args.count / 2 {
-            out.send(&Message::new(sequence))?;
+            out.put(&Message::new(sequence))?;
             sequence += 1;
         }
         commit(fault, sequence, &mut out)?;
         sequence += 2;
     }
     while sequence < args.count {
-        out.send(&Message::new(sequence))?;
+        out.put(&Message::new(sequence))?;
         sequence += 1;
     }
     Ok(())
@@ -220,18 +223,18 @@ fn commit(fault: Fault, first: u64, out: &mut impl Outlet) -> Result<(), String>
             return kill(Pid::this(), Signal::SIGKILL).map_err(failed("kill"));
         }
     };
-    sent.iter().try_for_each(|message| out.send(message))
+    sent.iter().try_for_each(|message| out.put(message))
 }
 
 fn recv_messages(args: &Orders, mut inlet: impl Inlet) -> Result<(), String> {
     let mut checker = Checker::new(args.count);
-    let Some(first) = inlet.recv()? else {
+    let Some(first) = inlet.take()? else {
         return Err(format!("not one of {} messages came", args.count));
     };
     let start = Instant::now();
     checker.check(&first);
     let mut count = 0;
-    while let Some(message) = inlet.recv()? {
+    while let Some(message) = inlet.take()? {
         checker.check(&message);
         count += 1;
     }
@@ -248,8 +251,8 @@ fn recv_messages(args: &Orders, mut inlet: impl Inlet) -> Result<(), String> {
 }
 
 fn echo(mut requests: impl Inlet, mut replies: impl Outlet) -> Result<(), String> {
-    while let Some(message) = requests.recv()? {
-        replies.send(&message)?;
+    while let Some(message) = requests.take()? {
+        replies.put(&message)?;
     }
     Ok(())
 }
@@ -265,7 +268,8 @@ impl Receipt {
         let digest = self.digest.as_deref().unwrap_or("-");
         let line = format!("{} {} {digest}\n", self.count, self.time.as_nanos());
         let mut out = io::stdout();
-        out.write_all(line.as_bytes()).map_err(failed("the receipt"))
+        out.write_all(line.as_bytes())
+            .map_err(failed("the receipt"))
     }
 }
 

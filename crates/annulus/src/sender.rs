@@ -1,0 +1,651 @@
+//! The sending handle: [`Sender`].
+
+use crate::attach::Shared;
+use crate::error::AttachError;
+use crate::geometry::Form;
+use crate::guard::Reservation;
+use crate::handle::{
+    Link, ManySenders, Marker, NotSent, Others, Protocol, WhenDead, after, copy_in, corrupt,
+    offset, unit,
+};
+use crate::layout::RECORD_HEADER;
+use crate::lease::Side;
+use crate::ring::{Message, capabilities};
+use crate::side::{Blocked, Claim, SendSide, units_for};
+use crate::wait::{self, Look};
+use annulus_channel::{Capabilities, SendError, SendTimeoutError, TrySendError};
+use bytemuck::Pod;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The sending end of a ring, attached under a lease of its own.
+///
+/// It may move to another thread, but two threads cannot use it at once; where many may send, each takes
+/// a handle ([`try_clone`](Self::try_clone), or [`Ring::sender`](crate::Ring::sender)). Dropping it closes it: when the
+/// last sender has closed, receivers see the end after the last record.
+///
+/// The path of a message allocates nothing and makes no system call unless a receiver sleeps. A panic-free
+/// operation on a corrupt region says [`Fault`](TrySendError::Fault), and says it ever after.
+pub struct Sender<T: Message + ?Sized, K: Protocol> {
+    pub(crate) side: K::Tx,
+    pub(crate) link: Link,
+    /// A claim whose guard was leaked.
+    pub(crate) open: Option<Claim>,
+    message: Marker<T>,
+}
+
+impl<T: Message + ?Sized, K: Protocol> fmt::Debug for Sender<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("kind", &K::KIND)
+            .field("lease", &self.link.seat.number)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
+    pub(crate) fn attach(shared: &Arc<Shared>, trusted: bool) -> Result<Self, AttachError> {
+        let mut link = Link::new(shared, Side::Sender, trusted)?;
+        match K::Tx::attach(shared.view, link.seat.number) {
+            Ok(side) => Ok(Self {
+                side,
+                link,
+                open: None,
+                message: PhantomData,
+            }),
+            Err(fault) => {
+                shared.leave(&mut link.seat, Side::Sender);
+                Err(corrupt(fault))
+            }
+        }
+    }
+
+    /// What a call does when every receiver was killed: wait for a successor, or fail. By default it waits
+    /// on a ring with a name.
+    pub fn on_peer_death(&mut self, what: WhenDead) {
+        self.link.when_dead = what;
+    }
+
+    /// How much of the ring is in use: messages (typed), or bytes. With many handles an estimate.
+    pub fn len(&self) -> usize {
+        let units = self.side.len() as usize;
+        if self.side.view().geometry.form == Form::Typed {
+            units
+        } else {
+            units * unit::<T, K>()
+        }
+    }
+
+    /// Whether nothing is in use, as [`len`](Self::len) sees it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How much the ring holds: messages (typed), or bytes.
+    pub fn capacity(&self) -> usize {
+        self.side.view().geometry.capacity as usize
+    }
+
+    /// A hook for tests: goes as a killed process goes, leaving everything as it is. Only on the heap.
+    #[doc(hidden)]
+    pub fn die(mut self) {
+        self.link.seat.abandon(&self.link.shared.witness);
+        let _ = std::mem::ManuallyDrop::new(self);
+    }
+
+    /// Whether sending is over: asked before every claim.
+    #[inline]
+    fn check_open(&mut self) -> Result<(), NotSent> {
+        if K::KIND.many_senders() && self.open.is_some() {
+            self.abort_leaked();
+        }
+        if self.link.may_be_closed() && self.link.closed() {
+            return Err(NotSent::Disconnected);
+        }
+        Ok(())
+    }
+
+    /// A guard was leaked with its claim: no later claim may be made while it is open.
+    #[cold]
+    fn abort_leaked(&mut self) {
+        if let Some(claim) = self.open.take() {
+            self.side.abort(claim);
+            self.link.ring_data();
+        }
+    }
+
+    /// Why a claim failed.
+    #[cold]
+    fn not_sent(&mut self, blocked: Blocked) -> NotSent {
+        if let Blocked::Fault(fault) = blocked {
+            return NotSent::Fault(fault);
+        }
+        self.link.idle();
+        match self.link.others() {
+            Others::Closed => NotSent::Disconnected,
+            Others::Dead if self.link.when_dead == WhenDead::Fail => NotSent::PeerDead,
+            Others::Dead | Others::Present | Others::Expected => NotSent::Full,
+        }
+    }
+
+    /// Repeats `attempt`, sleeping while the ring is full; nothing if `deadline` came first.
+    fn wait<R>(
+        &mut self,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut(&mut Self) -> Option<R>,
+    ) -> Option<R> {
+        if let Some(done) = attempt(self) {
+            return Some(done);
+        }
+        let shared = Arc::clone(&self.link.shared);
+        let header = shared.view.header();
+        let (bell, slice) = (&header.room.bell, self.link.slice());
+        wait::until(bell, &header.audit.rescues, slice, deadline, |look| {
+            if look == Look::Thoroughly {
+                self.link.inspect();
+            }
+            attempt(self)
+        })
+    }
+}
+
+impl<T: Message + ?Sized, K: Protocol> Drop for Sender<T, K> {
+    fn drop(&mut self) {
+        self.abort_leaked();
+        let shared = Arc::clone(&self.link.shared);
+        shared.leave(&mut self.link.seat, Side::Sender);
+    }
+}
+
+impl<T: Message + ?Sized, K: ManySenders> Sender<T, K> {
+    /// Attaches another sender to the same ring, under a lease of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::TooMany`], or what the operating system refused.
+    pub fn try_clone(&self) -> Result<Self, AttachError> {
+        Self::attach(&self.link.shared, self.link.trusted)
+    }
+}
+
+/// Typed messages.
+impl<T: Pod, K: Protocol> Sender<T, K> {
+    /// Sends `value` if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// Hands the value back: [`Full`](TrySendError::Full), [`Disconnected`](TrySendError::Disconnected) when the last
+    /// receiver has closed, [`PeerDead`](TrySendError::PeerDead), [`Fault`](TrySendError::Fault).
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, TrySendError, spsc};
+    /// let ring: spsc::Ring<u32> = RingOptions::new().capacity(1).heap()?;
+    /// let (mut sender, _receiver) = (ring.sender()?, ring.receiver()?);
+    /// assert_eq!(sender.try_send(1), Ok(()));
+    /// assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
+        self.offer(&value).map_err(|why| why.with(value))
+    }
+
+    #[inline]
+    fn offer(&mut self, value: &T) -> Result<(), NotSent> {
+        self.check_open()?;
+        let claim = match self.side.claim(1, 1, false) {
+            Ok(claim) => claim,
+            Err(blocked) => return Err(self.not_sent(blocked)),
+        };
+        self.write(claim.position, value);
+        self.side.commit(claim, 1, 1);
+        self.link.ring_data();
+        Ok(())
+    }
+
+    /// Copies a value into a unit of an open claim.
+    #[inline]
+    pub(crate) fn write(&mut self, position: u64, value: &T) {
+        let view = self.side.view();
+        let at = offset::<T, K>(view, position);
+        // SAFETY: the unit is claimed, and nobody else's until the commit.
+        unsafe { copy_in::<K>(view, at, (&raw const *value).cast(), size_of::<T>()) };
+    }
+
+    /// Sends `value`, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send), without `Full`.
+    pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
+        match self.send_until(value, None) {
+            Some(result) => result,
+            None => unreachable!("a wait without a deadline has a result"),
+        }
+    }
+
+    /// Sends `value`, waiting for room until `deadline`. Never gives up before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), or [`Timeout`](SendTimeoutError::Timeout).
+    pub fn send_deadline(
+        &mut self,
+        value: T,
+        deadline: Instant,
+    ) -> Result<(), SendTimeoutError<T>> {
+        match self.send_until(value, Some(deadline)) {
+            Some(result) => result.map_err(SendTimeoutError::from),
+            None => Err(SendTimeoutError::Timeout(value)),
+        }
+    }
+
+    /// Sends `value`, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_deadline`](Self::send_deadline).
+    pub fn send_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        match self.send_until(value, after(timeout)) {
+            Some(result) => result.map_err(SendTimeoutError::from),
+            None => Err(SendTimeoutError::Timeout(value)),
+        }
+    }
+
+    fn send_until(
+        &mut self,
+        value: T,
+        deadline: Option<Instant>,
+    ) -> Option<Result<(), SendError<T>>> {
+        self.wait(deadline, |this| match this.offer(&value) {
+            Ok(()) => Some(Ok(())),
+            Err(why) => why.for_good(value).ok().map(Err),
+        })
+    }
+
+    /// Sends as many of `values` as there is room for now, from the first on, and makes them visible all at
+    /// once. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send); `Full` if not even one had room.
+    pub fn try_send_slice(&mut self, values: &[T]) -> Result<usize, TrySendError> {
+        self.offer_slice(values).map_err(|why| why.with(()))
+    }
+
+    fn offer_slice(&mut self, values: &[T]) -> Result<usize, NotSent> {
+        self.check_open()?;
+        if values.is_empty() {
+            return Ok(0);
+        }
+        let claim = match self.side.claim(1, values.len() as u64, false) {
+            Ok(claim) => claim,
+            Err(blocked) => return Err(self.not_sent(blocked)),
+        };
+        let count = claim.units as usize;
+        if unit::<T, K>() == size_of::<T>() {
+            let view = self.side.view();
+            // The claim may go on at index 0 after the ring's end.
+            let to_end = (view.geometry.units - view.index(claim.position)) as usize;
+            let (first, second) = values[..count].split_at(to_end.min(count));
+            let at = offset::<T, K>(view, claim.position);
+            // SAFETY: the units are claimed, and lie side by side.
+            unsafe { copy_in::<K>(view, at, first.as_ptr().cast(), size_of_val(first)) };
+            // SAFETY: likewise, from index 0 on.
+            unsafe { copy_in::<K>(view, 0, second.as_ptr().cast(), size_of_val(second)) };
+        } else {
+            for (position, value) in (claim.position..).zip(&values[..count]) {
+                self.write(position, value);
+            }
+        }
+        for ahead in 1..claim.units {
+            self.side.split(claim.position.wrapping_add(ahead), 1);
+        }
+        self.side.commit(claim, claim.units, 1);
+        self.link.ring_data();
+        Ok(count)
+    }
+
+    /// Sends all of `values` in order, waiting for room; as many at once as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send). The error holds how many were sent before it.
+    pub fn send_slice(&mut self, values: &[T]) -> Result<(), SendError<usize>> {
+        let mut sent = 0;
+        while sent < values.len() {
+            let result = self.wait(None, |this| match this.offer_slice(&values[sent..]) {
+                Ok(count) => Some(Ok(count)),
+                Err(why) => why.for_good(sent).ok().map(Err),
+            });
+            match result {
+                Some(count) => sent += count?,
+                None => unreachable!("a wait without a deadline has a result"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes room for one message, to be written and committed later.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send).
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, TryRecvError, mpsc};
+    /// # let ring: mpsc::Ring<u32> = RingOptions::new().capacity(4).heap()?;
+    /// # let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+    /// let mut reservation = sender.try_reserve()?;
+    /// reservation.write(7);
+    /// reservation.commit();
+    /// drop(sender.try_reserve()?); // given up, unseen
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_reserve(&mut self) -> Result<Reservation<'_, T, K>, TrySendError> {
+        match self.reserve_units(1, false) {
+            Ok(claim) => {
+                let mut reservation = Reservation::new(self, claim, size_of::<T>());
+                reservation.write(T::zeroed());
+                Ok(reservation)
+            }
+            Err(why) => Err(why.with(())),
+        }
+    }
+
+    /// Takes room for one message, waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn reserve(&mut self) -> Result<Reservation<'_, T, K>, SendError> {
+        let claim = self.wait_reserve(1, false)?;
+        let mut reservation = Reservation::new(self, claim, size_of::<T>());
+        reservation.write(T::zeroed());
+        Ok(reservation)
+    }
+}
+
+impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
+    fn reserve_units(&mut self, units: u64, contiguous: bool) -> Result<Claim, NotSent> {
+        self.check_open()?;
+        match self.side.claim(units, units, contiguous) {
+            Ok(claim) => {
+                self.open = Some(claim);
+                Ok(claim)
+            }
+            Err(blocked) => Err(self.not_sent(blocked)),
+        }
+    }
+
+    fn wait_reserve(&mut self, units: u64, contiguous: bool) -> Result<Claim, SendError> {
+        let result = self.wait(None, |this| match this.reserve_units(units, contiguous) {
+            Ok(claim) => Some(Ok(claim)),
+            Err(why) => why.for_good(()).ok().map(Err),
+        });
+        match result {
+            Some(result) => result,
+            None => unreachable!("a wait without a deadline has a result"),
+        }
+    }
+}
+
+/// Byte records.
+impl<K: Protocol> Sender<[u8], K> {
+    /// The longest record that can be sent: half the ring, less 8 bytes.
+    pub fn max_record(&self) -> usize {
+        self.side.view().geometry.max_record()
+    }
+
+    /// Sends `record` if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](TrySendError::Full), [`TooLarge`](TrySendError::TooLarge) with both lengths,
+    /// [`Disconnected`](TrySendError::Disconnected) when the last receiver has closed, [`PeerDead`](TrySendError::PeerDead),
+    /// [`Fault`](TrySendError::Fault). Nothing was sent.
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, mpmc};
+    /// let ring: mpmc::Ring<[u8]> = RingOptions::new().capacity(4096).heap()?;
+    /// let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+    /// sender.try_send(b"a whole record")?;
+    /// let mut buffer = Vec::new();
+    /// assert_eq!(receiver.try_recv(&mut buffer), Ok(14));
+    /// assert_eq!(buffer, b"a whole record");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn try_send(&mut self, record: &[u8]) -> Result<(), TrySendError> {
+        self.offer(record).map_err(|why| why.with(()))
+    }
+
+    fn check_len(&self, len: usize) -> Result<u64, NotSent> {
+        let max = self.max_record();
+        if len > max {
+            return Err(NotSent::TooLarge { len, max });
+        }
+        Ok(units_for(len, unit::<[u8], K>() as u64))
+    }
+
+    #[inline]
+    fn offer(&mut self, record: &[u8]) -> Result<(), NotSent> {
+        let units = self.check_len(record.len())?;
+        self.check_open()?;
+        let claim = match self.side.claim(units, units, true) {
+            Ok(claim) => claim,
+            Err(blocked) => return Err(self.not_sent(blocked)),
+        };
+        self.write(claim.position, record);
+        self.side.commit(claim, units, units);
+        self.link.ring_data();
+        Ok(())
+    }
+
+    /// Copies a record with its header into an open claim, in which it fits.
+    #[inline]
+    pub(crate) fn write(&mut self, position: u64, record: &[u8]) {
+        let view = self.side.view();
+        let at = offset::<[u8], K>(view, position);
+        // SAFETY: a claimed unit's first word.
+        unsafe { view.payload.store_word(at, record.len() as u64) };
+        // SAFETY: the claim has units for the header and for the record, rounded up.
+        unsafe { copy_in::<K>(view, at + RECORD_HEADER, record.as_ptr(), record.len()) };
+    }
+
+    /// Sends `record`, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send), without `Full`.
+    pub fn send(&mut self, record: &[u8]) -> Result<(), SendError> {
+        match self.send_until(record, None) {
+            Some(result) => result,
+            None => unreachable!("a wait without a deadline has a result"),
+        }
+    }
+
+    /// Sends `record`, waiting for room until `deadline`. Never gives up before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), or [`Timeout`](SendTimeoutError::Timeout).
+    pub fn send_deadline(
+        &mut self,
+        record: &[u8],
+        deadline: Instant,
+    ) -> Result<(), SendTimeoutError> {
+        match self.send_until(record, Some(deadline)) {
+            Some(result) => result.map_err(SendTimeoutError::from),
+            None => Err(SendTimeoutError::Timeout(())),
+        }
+    }
+
+    /// Sends `record`, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_deadline`](Self::send_deadline).
+    pub fn send_timeout(
+        &mut self,
+        record: &[u8],
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError> {
+        match self.send_until(record, after(timeout)) {
+            Some(result) => result.map_err(SendTimeoutError::from),
+            None => Err(SendTimeoutError::Timeout(())),
+        }
+    }
+
+    fn send_until(
+        &mut self,
+        record: &[u8],
+        deadline: Option<Instant>,
+    ) -> Option<Result<(), SendError>> {
+        self.wait(deadline, |this| match this.offer(record) {
+            Ok(()) => Some(Ok(())),
+            Err(why) => why.for_good(()).ok().map(Err),
+        })
+    }
+
+    /// Sends as many of `records` as there is room for now, from the first on, and makes them visible all
+    /// at once. Returns how many. Records up to the ring's end go together; those beyond it in the next call.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send), for the first record. A later one that is too large ends the batch
+    /// before it.
+    pub fn try_send_batch(&mut self, records: &[&[u8]]) -> Result<usize, TrySendError> {
+        self.offer_batch(records).map_err(|why| why.with(()))
+    }
+
+    fn offer_batch(&mut self, records: &[&[u8]]) -> Result<usize, NotSent> {
+        let Some(first) = records.first() else {
+            self.check_open()?;
+            return Ok(0);
+        };
+        let least = self.check_len(first.len())?;
+        self.check_open()?;
+        let most: u64 = records
+            .iter()
+            .map_while(|record| self.check_len(record.len()).ok())
+            .sum();
+        let claim = match self.side.claim(least, most, true) {
+            Ok(claim) => claim,
+            Err(blocked) => return Err(self.not_sent(blocked)),
+        };
+        let (mut used, mut count) = (0, 0);
+        for record in records {
+            let units = units_for(record.len(), unit::<[u8], K>() as u64);
+            if used + units > claim.units || record.len() > self.max_record() {
+                break;
+            }
+            let position = claim.position.wrapping_add(used);
+            self.write(position, record);
+            if count > 0 {
+                self.side.split(position, units);
+            }
+            used += units;
+            count += 1;
+        }
+        self.side.commit(claim, used, least);
+        self.link.ring_data();
+        Ok(count)
+    }
+
+    /// Sends all of `records` in order, waiting for room; as many at once as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send). The error holds how many were sent before it.
+    pub fn send_batch(&mut self, records: &[&[u8]]) -> Result<(), SendError<usize>> {
+        let mut sent = 0;
+        while sent < records.len() {
+            let result = self.wait(None, |this| match this.offer_batch(&records[sent..]) {
+                Ok(count) => Some(Ok(count)),
+                Err(why) => why.for_good(sent).ok().map(Err),
+            });
+            match result {
+                Some(count) => sent += count?,
+                None => unreachable!("a wait without a deadline has a result"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes room for a record of at most `len` bytes, to be written and committed later.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send).
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, spsc};
+    /// # let ring: spsc::Ring<[u8]> = RingOptions::new().capacity(4096).heap()?;
+    /// # let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+    /// let mut reservation = sender.try_reserve(100)?;
+    /// reservation.write_at(0, b"head");
+    /// reservation.write_at(4, b"tail");
+    /// reservation.commit_len(8);
+    /// let mut buffer = Vec::new();
+    /// assert_eq!(receiver.try_recv(&mut buffer), Ok(8));
+    /// assert_eq!(buffer, b"headtail");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_reserve(&mut self, len: usize) -> Result<Reservation<'_, [u8], K>, TrySendError> {
+        let claim = self
+            .check_len(len)
+            .and_then(|units| self.reserve_units(units, true));
+        match claim {
+            Ok(claim) => Ok(Reservation::new(self, claim, len)),
+            Err(why) => Err(why.with(())),
+        }
+    }
+
+    /// Takes room for a record of at most `len` bytes, waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_, [u8], K>, SendError> {
+        let units = match self.check_len(len) {
+            Ok(units) => units,
+            Err(NotSent::TooLarge { len, max }) => {
+                return Err(SendError::TooLarge {
+                    value: (),
+                    len,
+                    max,
+                });
+            }
+            Err(_) => unreachable!("a length is too large or not"),
+        };
+        let claim = self.wait_reserve(units, true)?;
+        Ok(Reservation::new(self, claim, len))
+    }
+}
+
+impl<K: Protocol> annulus_channel::Sender for Sender<[u8], K> {
+    fn try_send(&mut self, record: &[u8]) -> Result<(), TrySendError> {
+        self.try_send(record)
+    }
+
+    fn send(&mut self, record: &[u8]) -> Result<(), SendError> {
+        self.send(record)
+    }
+
+    fn send_deadline(&mut self, record: &[u8], deadline: Instant) -> Result<(), SendTimeoutError> {
+        self.send_deadline(record, deadline)
+    }
+
+    fn max_record(&self) -> usize {
+        self.max_record()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(&self.link.shared)
+    }
+}
