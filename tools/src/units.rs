@@ -2,18 +2,18 @@
 
 /// Reads a size in bytes: a whole number, or one with a binary suffix, as in `64k`, `1M`, `2GiB`.
 pub fn size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+    let unreadable = || "expected a size such as 4096, 64k, 1M or 1G".to_owned();
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    let (digits, suffix) = text.split_at(end.unwrap_or(text.len()));
+    let shift = match suffix.to_ascii_lowercase().as_str() {
         "" | "b" => 0,
         "k" | "kib" => 10,
         "m" | "mib" => 20,
         "g" | "gib" => 30,
         "t" | "tib" => 40,
-        _ => return Err("expected a size such as 4096, 64k, 1M or 1G".to_owned()),
+        _ => return Err(unreadable()),
     };
-    let count: usize = digits
-        .parse()
-        .map_err(|_| "expected a size such as 4096, 64k, 1M or 1G".to_owned())?;
+    let count: usize = digits.parse().map_err(|_| unreadable())?;
     match count.checked_mul(1 << shift) {
         Some(0) => Err("expected a size of at least 1 byte".to_owned()),
         Some(bytes) => Ok(bytes),

@@ -39,7 +39,7 @@ impl<'a, T: Message + ?Sized, K: Protocol> Reservation<'a, T, K> {
         let claim = this.claim;
         this.sender.open = None;
         this.sender.side.commit(claim, used, used);
-        this.sender.link.ring_data();
+        this.sender.ring_data();
     }
 }
 
@@ -48,7 +48,7 @@ impl<T: Message + ?Sized, K: Protocol> Drop for Reservation<'_, T, K> {
         self.sender.open = None;
         self.sender.side.abort(self.claim);
         // Receivers may sleep before the claim, with records behind it.
-        self.sender.link.ring_data();
+        self.sender.ring_data();
     }
 }
 
@@ -185,7 +185,7 @@ impl<T: Message + ?Sized, K: Protocol> Peeked<'_, T, K> {
         let found = this.found;
         this.receiver.held = None;
         this.receiver.side.release(found);
-        this.receiver.link.ring_room();
+        this.receiver.ring_room();
     }
 }
 

@@ -634,6 +634,10 @@ impl RecvSide for Rx {
             .is_ok()
     }
 
+    fn front(&self) -> u64 {
+        self.floor
+    }
+
     fn release(&mut self, found: Found) {
         if !self.view.geometry.receiver_words {
             self.advance(found.position.wrapping_add(found.units));

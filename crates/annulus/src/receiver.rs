@@ -104,6 +104,12 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         let _ = std::mem::ManuallyDrop::new(self);
     }
 
+    /// Wakes senders, if any sleep.
+    #[inline]
+    pub(crate) fn ring_room(&self) {
+        wait::ring(&self.side.view().header().room.bell, self.link.registered);
+    }
+
     /// A guard was leaked with its record: it goes back before anything else is received.
     #[inline]
     pub(crate) fn check_held(&mut self) {
@@ -116,7 +122,7 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
     pub(crate) fn return_leaked(&mut self) {
         if let Some(found) = self.held.take() {
             self.side.put_back(found);
-            self.link.ring_data();
+            wait::ring(&self.side.view().header().data, self.link.registered);
         }
     }
 
@@ -127,7 +133,7 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
             return Err(TryRecvError::Fault(fault));
         }
         // Passing over what was given up makes room too.
-        self.link.ring_room();
+        self.ring_room();
         self.link.idle();
         let end = match self.link.others() {
             Others::Closed if self.link.when_closed == WhenClosed::End => {
@@ -177,8 +183,10 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
             slice,
             deadline,
             |look| {
-                if look == Look::Thoroughly {
-                    self.link.inspect();
+                match look {
+                    Look::Quickly => {}
+                    Look::BeforeSleep => self.link.unblock(self.side.front()),
+                    Look::Thoroughly => self.link.inspect(),
                 }
                 once(self)
             },
@@ -233,7 +241,7 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
                     let mut value = MaybeUninit::uninit();
                     self.read(found.position, value.as_mut_ptr());
                     if self.side.confirm(found) {
-                        self.link.ring_room();
+                        self.ring_room();
                         // SAFETY: `read` filled it, and any bytes are a value of a Pod type.
                         return Ok(unsafe { value.assume_init() });
                     }
@@ -314,7 +322,7 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
                     continue;
                 }
             }
-            self.link.ring_room();
+            self.ring_room();
             return Ok(count);
         }
     }
@@ -375,7 +383,7 @@ impl<K: Protocol> Receiver<[u8], K> {
                         Err(Some(fault)) => return Err(TryRecvError::Fault(fault)),
                     };
                     if self.side.confirm(found) {
-                        self.link.ring_room();
+                        self.ring_room();
                         return Ok(len);
                     }
                     buffer.clear();

@@ -61,24 +61,26 @@ fn give_back(view: &View, words: Words, position: u64, word: u64) -> bool {
     done
 }
 
-/// Repairs every word between what is free and the last claim that names nobody living. True if
-/// anything changed. At most one ring long; asks the kernel only about words that bar the way.
-pub(crate) fn sweep(view: &View, witness: &Witness) -> bool {
+/// Repairs the words of at most `limit` records from position `from` on that name nobody living. Asks the kernel only about words
+/// that bar the way. Returns where to go on; after the last record, that is where the ring is free.
+///
+/// `from` is a place where a record begins or began; if it is out of date the sweep begins at the free end.
+pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u64 {
     let geometry = &view.geometry;
     if !geometry.sender_words && !geometry.receiver_words {
-        return false;
+        return from;
     }
     let words = Words::new(geometry.units);
     // Acquire, both: pair with the Release that moved them; the words between are no older.
     let start = view.freed().load(Acquire);
     let tail = view.header().tail.load(Acquire);
-    let mut position = start;
-    let mut changed = false;
-    while position.wrapping_sub(start) < geometry.units {
+    let current = from.wrapping_sub(start) < geometry.units;
+    let mut position = if current { from } else { start };
+    for _ in 0..limit.min(geometry.units) {
         let units = match record_at(view, words, position, tail) {
             Ok(Record::Open { units, word }) => {
                 if is_orphan(view, witness, words.who(word)) {
-                    changed |= void(view, words, position, word);
+                    void(view, words, position, word);
                 }
                 units
             }
@@ -88,21 +90,24 @@ pub(crate) fn sweep(view: &View, witness: &Witness) -> bool {
                     let word = view.receiver_word(position).load(Acquire);
                     let current = words.age(word, position) == Age::Current;
                     if current && is_orphan(view, witness, words.who(word)) {
-                        changed |= give_back(view, words, position, word);
+                        give_back(view, words, position, word);
                     }
                 }
                 units
             }
             // The end; or others went on meanwhile, or the memory makes no sense, which is for the
             // caller's own operation to say.
-            Ok(Record::Absent | Record::Lapped) | Err(_) => break,
+            Ok(Record::Absent | Record::Lapped) | Err(_) => {
+                position = start;
+                break;
+            }
         };
         position = position.wrapping_add(units);
     }
     if geometry.receiver_words {
         help_free(view);
     }
-    changed
+    position
 }
 
 /// Repairs every word that names lease `number`, whose dead holder's word is `dead`, so that the lease

@@ -8,10 +8,11 @@ use crate::handle::{
     Link, ManySenders, Marker, NotSent, Others, Protocol, WhenDead, after, copy_in, corrupt,
     offset, unit,
 };
-use crate::layout::RECORD_HEADER;
+use crate::layout::{RECORD_HEADER, bell};
 use crate::lease::Side;
 use crate::ring::{Message, capabilities};
 use crate::side::{Blocked, Claim, SendSide, units_for};
+use crate::sync::Relaxed;
 use crate::wait::{self, Look};
 use annulus_channel::{Capabilities, SendError, SendTimeoutError, TrySendError};
 use bytemuck::Pod;
@@ -101,10 +102,23 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
         if K::KIND.many_senders() && self.open.is_some() {
             self.abort_leaked();
         }
-        if self.link.may_be_closed() && self.link.closed() {
+        if self.may_be_closed() && self.link.closed() {
             return Err(NotSent::Disconnected);
         }
         Ok(())
+    }
+
+    /// Whether the data bell hints that the last receiver has closed.
+    #[inline]
+    fn may_be_closed(&self) -> bool {
+        // Relaxed: a hint. Whoever learned of the close by other means has ordered it.
+        self.side.view().header().data.word().load(Relaxed) & bell::CLOSED != 0
+    }
+
+    /// Wakes receivers, if any sleep.
+    #[inline]
+    pub(crate) fn ring_data(&self) {
+        wait::ring(&self.side.view().header().data, self.link.registered);
     }
 
     /// A guard was leaked with its claim: no later claim may be made while it is open.
@@ -112,7 +126,7 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
     fn abort_leaked(&mut self) {
         if let Some(claim) = self.open.take() {
             self.side.abort(claim);
-            self.link.ring_data();
+            self.ring_data();
         }
     }
 
@@ -143,8 +157,11 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
         let header = shared.view.header();
         let (bell, slice) = (&header.room.bell, self.link.slice());
         wait::until(bell, &header.audit.rescues, slice, deadline, |look| {
-            if look == Look::Thoroughly {
-                self.link.inspect();
+            match look {
+                Look::Quickly => {}
+                // Relaxed: whatever lies there is looked at with Acquire.
+                Look::BeforeSleep => self.link.unblock(shared.view.freed().load(Relaxed)),
+                Look::Thoroughly => self.link.inspect(),
             }
             attempt(self)
         })
@@ -201,7 +218,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
         };
         self.write(claim.position, value);
         self.side.commit(claim, 1, 1);
-        self.link.ring_data();
+        self.ring_data();
         Ok(())
     }
 
@@ -304,7 +321,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             self.side.split(claim.position.wrapping_add(ahead), 1);
         }
         self.side.commit(claim, claim.units, 1);
-        self.link.ring_data();
+        self.ring_data();
         Ok(count)
     }
 
@@ -442,7 +459,7 @@ impl<K: Protocol> Sender<[u8], K> {
         };
         self.write(claim.position, record);
         self.side.commit(claim, units, units);
-        self.link.ring_data();
+        self.ring_data();
         Ok(())
     }
 
@@ -553,7 +570,7 @@ impl<K: Protocol> Sender<[u8], K> {
             count += 1;
         }
         self.side.commit(claim, used, least);
-        self.link.ring_data();
+        self.ring_data();
         Ok(count)
     }
 

@@ -93,6 +93,9 @@ pub(crate) trait RecvSide: Sized + Send + 'static {
     /// Takes what was found until `release` or `put_back`. If false, somebody else was first.
     fn hold(&mut self, found: Found) -> bool;
 
+    /// Where the next look begins: what bars the way, if anything does, lies there.
+    fn front(&self) -> u64;
+
     /// Gives back the space of a held record.
     fn release(&mut self, found: Found);
 

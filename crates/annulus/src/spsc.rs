@@ -293,6 +293,10 @@ impl RecvSide for Rx {
         true
     }
 
+    fn front(&self) -> u64 {
+        self.head
+    }
+
     fn release(&mut self, found: Found) {
         self.confirm(found);
     }

@@ -73,7 +73,9 @@ fn wake(bell: &Futex) {
 pub(crate) enum Look {
     /// Look at the ring.
     Quickly,
-    /// Look at the ring, and whether somebody died.
+    /// Look at the ring for the last time before sleeping: is somebody dead in the way?
+    BeforeSleep,
+    /// A whole slice went by: look at the ring, and whether anybody died.
     Thoroughly,
 }
 
@@ -103,7 +105,7 @@ pub(crate) fn until<R>(
             return Some(done);
         }
     }
-    let mut look = Look::Thoroughly;
+    let mut look = Look::BeforeSleep;
     loop {
         // AcqRel: between the last attempt and the next; the barrier below does the rest.
         let armed = bell.word().fetch_or(ASLEEP, AcqRel) | ASLEEP;
@@ -116,24 +118,22 @@ pub(crate) fn until<R>(
         if timeout.is_zero() {
             return None;
         }
-        look = match bell.wait(armed, timeout) {
-            Woken::Rung => Look::Quickly,
-            Woken::TimedOut => Look::Thoroughly,
-        };
-        if look == Look::Thoroughly {
-            // Relaxed: a count for people. Still armed means that nobody rang.
-            let armed = bell.word().load(Relaxed) & ASLEEP != 0;
-            if let Some(done) = attempt(Look::Quickly) {
-                if armed {
-                    rescues.fetch_add(1, Relaxed);
-                }
-                return Some(done);
+        let woken = bell.wait(armed, timeout);
+        // Relaxed: a count for people hangs on it. Still armed means that nobody rang.
+        let rescued =
+            woken == Woken::TimedOut && timeout == slice && bell.word().load(Relaxed) & ASLEEP != 0;
+        if let Some(done) = attempt(Look::Quickly) {
+            if rescued {
+                rescues.fetch_add(1, Relaxed);
             }
-        } else if let Some(done) = attempt(look) {
             return Some(done);
         }
         if expired() {
             return None;
         }
+        look = match woken {
+            Woken::TimedOut => Look::Thoroughly,
+            Woken::Rung => Look::BeforeSleep,
+        };
     }
 }
