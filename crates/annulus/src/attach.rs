@@ -189,7 +189,8 @@ pub(crate) fn named(
 
 /// What is needed to create a ring: its numbers. Only with a kind and a shape.
 fn plan(options: &RingOptions, kind: Kind, shape: &Shape) -> Result<Geometry, OpenError> {
-    Geometry::new(kind, options.order, shape, options.capacity.unwrap_or(0))
+    let capacity = options.capacity.ok_or(OpenError::NoCapacity)?;
+    Geometry::new(kind, options.order, shape, capacity)
 }
 
 fn file(
@@ -377,7 +378,15 @@ fn segment(
 ) -> Result<Arc<Shared>, OpenError> {
     let location = Location::Sysv(key);
     let create = options.create || options.create_new;
-    let file = match sysv::open_lock(key, create.then_some(options.mode)) {
+    let mut file = sysv::open_lock(key, None);
+    if let (Err(OpenError::NotFound(_)), true, Some(kind), Some(shape)) =
+        (&file, create, kind, shape)
+    {
+        // Refuse what cannot be created before there is anything to clean up.
+        plan(options, kind, shape)?;
+        file = sysv::open_lock(key, Some(options.mode));
+    }
+    let file = match file {
         // A segment without a lock file is not ours, and a key without either is free.
         Err(OpenError::NotFound(_)) => {
             return match sysv::find(key) {

@@ -46,6 +46,8 @@ pub enum OpenError {
         /// What the ring has.
         found: String,
     },
+    /// A ring cannot be created without a capacity.
+    NoCapacity,
     /// The capacity is out of bounds.
     Capacity {
         /// What was asked for, in messages or bytes.
@@ -144,6 +146,7 @@ impl Display for OpenError {
                 f,
                 "{what} mismatch: expected {expected}, the ring has {found}"
             ),
+            Self::NoCapacity => f.write_str("a new ring needs a capacity, found none"),
             Self::Capacity { asked, min, max } => {
                 write!(f, "capacity {asked} is out of bounds: {min} to {max}")
             }

@@ -3,11 +3,11 @@
 use crate::error::OpenError;
 use crate::kind::Kind;
 use crate::layout::{CELL, LEASE_SIZE, LEASES, RECORD_HEADER, size_of_header};
-use crate::sync::PAYLOAD_ALIGN;
+use crate::sync::{PAYLOAD_ALIGN, scaled};
 use annulus_channel::Order;
 
 /// The smallest number of cells of a many-sided ring, so that its words take a year to recur.
-const MIN_CELLS: u64 = 64;
+const MIN_CELLS: u64 = scaled(64, 2) as u64;
 
 /// The greatest number of units. Keeps every size below 2^63 and leaves 14 bits of lap.
 const MAX_UNITS: u64 = 1 << 40;

@@ -36,7 +36,7 @@
 //! atomically; payload bytes are the exception.
 
 use crate::futex::Futex;
-use crate::sync::{AtomicU32, AtomicU64, PAYLOAD_ALIGN, REAL};
+use crate::sync::{AtomicU32, AtomicU64, PAYLOAD_ALIGN, REAL, scaled};
 use crossbeam_utils::CachePadded;
 use std::mem::{offset_of, size_of};
 
@@ -47,7 +47,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ANNULUS\0");
 pub(crate) const VERSION: u32 = 1;
 
 /// Entries in the lease table: how many handles may be attached at once.
-pub(crate) const LEASES: usize = 128;
+pub(crate) const LEASES: usize = scaled(128, 6);
 
 /// Bytes kept of a message type's name.
 pub(crate) const NAME_LEN: usize = 128;
@@ -85,7 +85,7 @@ pub(crate) struct Cold {
     pub(crate) start: AtomicU64,
     pub(crate) created: AtomicU64,
     pub(crate) type_name: [AtomicU64; NAME_LEN / 8],
-    reserved: [AtomicU64; 32],
+    reserved: [AtomicU64; scaled(32, 0)],
 }
 
 /// A doorbell's bits. The futex word holds nothing else.
@@ -143,7 +143,7 @@ pub(crate) struct Header {
     pub(crate) room: CachePadded<RoomBell>,
     pub(crate) peers: CachePadded<Peers>,
     pub(crate) audit: CachePadded<Audit>,
-    reserved: [CachePadded<[AtomicU64; 16]>; 5],
+    reserved: [CachePadded<[AtomicU64; 16]>; scaled(5, 0)],
 }
 
 /// One lease. Its word says who holds it; see `lease`.

@@ -104,13 +104,13 @@ pub(crate) enum Witness {
     /// The kernel, by the locks on this file. No lock is ever taken through this descriptor itself, since
     /// the kernel does not show a descriptor its own locks.
     Kernel(File),
-    /// The handles themselves, on the heap: a bit for each lease that a test declared dead.
-    Heap([AtomicU64; LEASES / 64]),
+    /// The handles themselves, on the heap: for each lease the word of its last holder that a test declared dead.
+    Heap(Box<[AtomicU64]>),
 }
 
 impl Witness {
     pub(crate) fn heap() -> Self {
-        Self::Heap(std::array::from_fn(|_| AtomicU64::new(0)))
+        Self::Heap((0..LEASES).map(|_| AtomicU64::new(0)).collect())
     }
 
     /// Whether the holder of lease `number`, as its word names it, lives.
@@ -119,15 +119,15 @@ impl Witness {
             Self::Kernel(file) => is_locked(file, lock_at(holder.ticket), 1).unwrap_or(true),
             // Acquire: pairs with the Release in `declare_dead`, as the kernel orders the last stores of the dead
             // before the loss of their locks.
-            Self::Heap(dead) => dead[number / 64].load(Acquire) & 1 << (number % 64) == 0,
+            Self::Heap(dead) => dead[number].load(Acquire) != holder.word(),
         }
     }
 
     /// Declares the holder of a lease dead. Only a test's heap ring has dead handles.
-    pub(crate) fn declare_dead(&self, number: usize) {
+    fn declare_dead(&self, number: usize, word: u64) {
         if let Self::Heap(dead) = self {
             // Release: pairs with the Acquire in `is_alive`.
-            dead[number / 64].fetch_or(1 << (number % 64), Release);
+            dead[number].store(word, Release);
         }
     }
 
@@ -228,10 +228,6 @@ impl Seat {
             Side::Receiver if !kind.many_receivers() => Self::take_only(view, witness, 1, holder)?,
             _ => Self::take_any(view, witness, holder)?,
         };
-        if let Witness::Heap(dead) = witness {
-            // Relaxed: the entry was free, so nobody asks about its new holder before seeing its word.
-            dead[number / 64].fetch_and(!(1 << (number % 64)), Relaxed);
-        }
         Ok(Self {
             number,
             word: holder.word(),
@@ -299,7 +295,7 @@ impl Seat {
 
     /// Leaves as the dead do: without a word.
     pub(crate) fn abandon(&mut self, witness: &Witness) {
-        witness.declare_dead(self.number);
+        witness.declare_dead(self.number, self.word);
         self.lock = None;
     }
 }

@@ -48,7 +48,7 @@
 use crate::geometry::Form;
 use crate::layout::PAD;
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
-use crate::sync::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, Relaxed, Release, scaled};
 use crate::view::View;
 use crate::words::{Age, Words, who};
 use annulus_channel::{Fault, Order};
@@ -61,7 +61,7 @@ pub type Sender<T> = crate::Sender<T, crate::Mpmc>;
 pub type Receiver<T> = crate::Receiver<T, crate::Mpmc>;
 
 /// How often a record came back, at most; it stays there.
-const MAX_TRIES: u64 = 63;
+const MAX_TRIES: u64 = scaled(63, 1) as u64;
 
 /// What lies at a position, as the sending side left it.
 pub(crate) enum Record {
@@ -127,9 +127,9 @@ pub(crate) fn record_at(
         Some(units) if header & PAD == 0 && units <= there.min(to_end) => {
             Ok(Record::Ready { units })
         }
-        // Acquire: pairs with the Release in `help_free`. A header that makes no sense may belong to a
-        // record of the next lap; then this position was freed before.
-        _ if before(position, view.freed().load(Acquire)) => Ok(Record::Lapped),
+        // A header that makes no sense may be of the next lap; then this position was freed before. A
+        // read-modify-write sees the newest value; AcqRel: pairs with `help_free`.
+        _ if before(position, view.freed().fetch_add(0, AcqRel)) => Ok(Record::Lapped),
         _ => Err(corrupt(
             "record length",
             header,
@@ -272,7 +272,8 @@ impl SendSide for Tx {
         }
         let (units, room) = (self.view.geometry.units, self.view.room());
         let mut position = self.start()?;
-        loop {
+        // Each step moves on, or somebody else has; words that never rest are a hostile peer's.
+        for _ in 0..4 * units {
             if before(position, self.freed) {
                 position = self.freed;
             }
@@ -341,6 +342,7 @@ impl SendSide for Tx {
                 }
             }
         }
+        Err(Blocked::Full)
     }
 
     #[inline]
@@ -617,9 +619,10 @@ impl RecvSide for Rx {
     }
 
     fn is_current(&self, found: Found) -> bool {
-        // Acquire: what we read before is not younger than the word.
+        // A read-modify-write sees the newest value; had the record been overwritten, the word would
+        // have changed before. AcqRel: what we read before is not younger.
         !self.view.geometry.receiver_words
-            || self.view.receiver_word(found.position).load(Acquire) == found.word
+            || self.view.receiver_word(found.position).fetch_or(0, AcqRel) == found.word
     }
 
     fn hold(&mut self, found: Found) -> bool {

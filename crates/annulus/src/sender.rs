@@ -313,8 +313,8 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             // SAFETY: likewise, from index 0 on.
             unsafe { copy_in::<K>(view, 0, second.as_ptr().cast(), size_of_val(second)) };
         } else {
-            for (position, value) in (claim.position..).zip(&values[..count]) {
-                self.write(position, value);
+            for (ahead, value) in values[..count].iter().enumerate() {
+                self.write(claim.position.wrapping_add(ahead as u64), value);
             }
         }
         for ahead in 1..claim.units {

@@ -21,6 +21,11 @@ pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 /// Whether memory is real, so that sizes and offsets are those of the specification.
 pub(crate) const REAL: bool = cfg!(not(loom));
 
+/// A number of the specification, or the smaller one that a model makes do with.
+pub(crate) const fn scaled(real: usize, model: usize) -> usize {
+    if REAL { real } else { model }
+}
+
 /// Bytes in a payload word, the unit of shared access and of alignment.
 pub(crate) const WORD: usize = 8;
 
@@ -335,6 +340,11 @@ mod payload {
     pub(crate) struct HeapPayload {
         cells: Box<[Cell]>,
     }
+
+    // SAFETY: loom runs the threads of a model one at a time, and the witness guards nothing but itself.
+    unsafe impl Send for HeapPayload {}
+    // SAFETY: as for `Send`.
+    unsafe impl Sync for HeapPayload {}
 
     impl HeapPayload {
         pub(crate) fn new(len: usize) -> Option<Self> {

@@ -169,7 +169,8 @@ impl View {
         header.free.store(start, Relaxed);
         let words = Words::new(geometry.units);
         // Each word is as if its cell had been used up in the lap before the one it is first used in.
-        for ahead in 0..geometry.units {
+        let words_there = geometry.sender_words || geometry.receiver_words;
+        for ahead in 0..if words_there { geometry.units } else { 0 } {
             let before = start.wrapping_add(ahead).wrapping_sub(geometry.units);
             if geometry.sender_words {
                 let void = words.word(before, 1, who::VOID);
