@@ -317,20 +317,19 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
                     if self.side.confirm(found) {
                         count += run;
                     }
-                    if count < values.len() {
-                        continue;
+                    if count == values.len() {
+                        break;
                     }
                 }
-                Err(_) if count > 0 => {}
-                Err(blocked) => {
-                    self.nothing(blocked)?;
-                    continue;
-                }
+                Err(_) if count > 0 => break,
+                Err(blocked) => self.nothing(blocked)?,
             }
-            self.ring_room();
-            return Ok(count);
         }
-        Err(TryRecvError::Empty)
+        if count == 0 {
+            return Err(TryRecvError::Empty);
+        }
+        self.ring_room();
+        Ok(count)
     }
 
     /// Copies a run of values out of units that lie side by side, but for the ring's end.
