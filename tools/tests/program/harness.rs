@@ -130,6 +130,11 @@ impl Annulus {
         self.child.try_wait().expect("wait").is_none()
     }
 
+    /// Waits for its end elsewhere, so that its output does not get stuck meanwhile.
+    pub fn finish_later(self) -> JoinHandle<Outcome> {
+        thread::spawn(|| self.finish())
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn finish(mut self) -> Outcome {

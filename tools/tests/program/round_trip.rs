@@ -27,8 +27,9 @@ fn path(folder: &tempfile::TempDir, name: &str) -> String {
 #[track_caller]
 fn through(name: &str, kind: &str, send: &[&str], recv: &[&str]) -> Vec<u8> {
     let receiver = Annulus::start(&[&["recv", name, "--wait", "-e"], recv].concat());
+    let receiver = receiver.finish_later();
     annulus(&[&["send", name, "--create", "--kind", kind], send].concat()).quiet(0);
-    let outcome = receiver.finish();
+    let outcome = receiver.join().expect("the receiver's end");
     outcome.quiet(0);
     outcome.stdout
 }
@@ -187,7 +188,7 @@ fn several_senders_and_receivers_share_a_ring() {
     // A first sender that stays, so that the ring does not end before all the others have come.
     let mut first = Annulus::start(&["send", &name.0, "--create", "--kind", "mpmc"]);
     until("the ring is there", || name.path().exists());
-    let receivers = [(); 3].map(|()| Annulus::start(&["recv", &name.0, "-e"]));
+    let receivers = [(); 3].map(|()| Annulus::start(&["recv", &name.0, "-e"]).finish_later());
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
             let file = path(&folder, &sender.to_string());
@@ -205,7 +206,7 @@ fn several_senders_and_receivers_share_a_ring() {
     first.finish().quiet(0);
     let mut seen = [const { Vec::new() }; SENDERS];
     for receiver in receivers {
-        let outcome = receiver.finish();
+        let outcome = receiver.join().expect("the receiver's end");
         let text = String::from_utf8(outcome.quiet(0).stdout.clone()).expect("UTF-8");
         let mut last = [None; SENDERS];
         for line in text.lines() {
