@@ -5,10 +5,16 @@ use crate::exit::Failure;
 use crate::wait::Wait;
 use annulus::{AnyRing, AttachError, Kind, Location, OpenError, Peer, RingOptions};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often `--wait` looks for the ring.
-const LOOK: Duration = Duration::from_millis(20);
+/// `--wait` looks for the ring each time it has waited longer by this fraction, …
+const LOOK_SHARE: u32 = 10;
+
+/// … but not more often than this, …
+const LOOK_LEAST: Duration = Duration::from_millis(1);
+
+/// … and not more seldom.
+const LOOK_MOST: Duration = Duration::from_millis(200);
 
 /// A ring's size when nobody says another.
 const CAPACITY: usize = 1 << 20;
@@ -20,6 +26,7 @@ pub fn attach<End>(
     take: impl Fn(&AnyRing) -> Result<End, AttachError>,
 ) -> Result<(AnyRing, End), Failure> {
     let wait = Wait::new("the ring did not appear", args.timeout);
+    let start = Instant::now();
     loop {
         match open(args) {
             Ok(ring) => match take(&ring) {
@@ -28,7 +35,9 @@ pub fn attach<End>(
                 Err(AttachError::Removed) => {}
                 Err(error) => return Err(Failure::Attach(args.name.clone(), error)),
             },
-            Err(OpenError::NotFound(_)) if args.wait => thread::sleep(LOOK),
+            Err(OpenError::NotFound(_)) if args.wait => {
+                thread::sleep((start.elapsed() / LOOK_SHARE).clamp(LOOK_LEAST, LOOK_MOST));
+            }
             Err(error) => return Err(error.into()),
         }
         wait.slice()?;

@@ -88,6 +88,8 @@ impl Inlet {
 /// The standard output.
 struct Output {
     out: BufWriter<UntilCaught<File>>,
+    /// A write has failed: what is left cannot be written either.
+    failed: bool,
     len_prefixed: bool,
     progress: Progress,
 }
@@ -100,6 +102,7 @@ impl Output {
         let file = file.map_err(|error| Failure::output(error, 0))?;
         Ok(Self {
             out: BufWriter::with_capacity(BUFFER, UntilCaught(file)),
+            failed: false,
             len_prefixed,
             // On a terminal the records themselves are the progress.
             progress: Progress::new(None, !stdout.is_terminal()),
@@ -139,9 +142,13 @@ impl Output {
         }
     }
 
-    /// Writes what is left, or throws it away with an error; never tries twice.
+    /// Writes what is left.
     fn finish(mut self) -> Result<(), Failure> {
-        let result = self.flush();
+        let result = match self.failed {
+            true => Ok(()),
+            false => self.flush(),
+        };
+        // Not dropped as it is: that would write once more what could not be written.
         let _ = self.out.into_parts();
         result
     }
@@ -150,6 +157,9 @@ impl Output {
         &mut self,
         call: impl FnOnce(&mut BufWriter<UntilCaught<File>>) -> io::Result<()>,
     ) -> Result<(), Failure> {
-        call(&mut self.out).map_err(|error| Failure::output(error, self.out.buffer().len()))
+        call(&mut self.out).map_err(|error| {
+            self.failed = true;
+            Failure::output(error, self.out.buffer().len())
+        })
     }
 }

@@ -106,7 +106,8 @@ pub trait Transport {
     }
 
     /// Whether what one end has done shows at the other at once, and not a little later, as over
-    /// a network: `try_recv` finds what was sent, every call sees who has closed.
+    /// a network: `try_recv` finds what was sent, every call sees who has closed. A death is nobody's
+    /// act, and may always show a little later.
     fn prompt(&self) -> bool {
         true
     }
@@ -775,7 +776,7 @@ fn the_end(terms: &Terms, rx: &mut impl Receiver, count: u32, turn: usize, end: 
     let since = Instant::now();
     for way in terms.ways().into_iter().cycle().skip(turn).take(8) {
         let mut got = receive(rx, way);
-        while !terms.prompt && got == Err(Stop::NotNow) && since.elapsed() < terms.patience {
+        while late(terms, end) && got == Err(Stop::NotNow) && since.elapsed() < terms.patience {
             got = receive(rx, way);
         }
         assert_eq!(
@@ -786,6 +787,11 @@ fn the_end(terms: &Terms, rx: &mut impl Receiver, count: u32, turn: usize, end: 
     }
 }
 
+/// Whether the news of an end may take a moment: a death is nobody's act, so it always may.
+fn late(terms: &Terms, end: Stop) -> bool {
+    !terms.prompt || end == Stop::PeerDead
+}
+
 /// Asserts that a sender is told of the end, beginning with the call of this turn.
 fn no_receiver(terms: &Terms, tx: &mut impl Sender, turn: usize, end: Stop) {
     let since = Instant::now();
@@ -793,7 +799,8 @@ fn no_receiver(terms: &Terms, tx: &mut impl Sender, turn: usize, end: Stop) {
         // A lossy transport may lose the news.
         let way = if terms.caps.lossy { Way::Try } else { way };
         let mut sent = send(tx, way, b"nobody");
-        while !terms.prompt && sent != Err(end) && since.elapsed() < terms.patience {
+        let goes_on = |sent| matches!(sent, Ok(()) | Err(Stop::NotNow));
+        while late(terms, end) && goes_on(sent) && since.elapsed() < terms.patience {
             if terms.caps.lossy && since.elapsed() > Duration::from_millis(50) {
                 return;
             }

@@ -110,7 +110,7 @@ impl Geometry {
             Form::Bytes => capacity
                 .div_ceil(unit_size)
                 .next_power_of_two()
-                .max(floor.max(8)),
+                .max(floor.max(scaled(8, 4) as u64)),
         };
         let capacity = match shape.form {
             Form::Typed => capacity,

@@ -53,7 +53,7 @@ pub(crate) const LEASES: usize = scaled(128, 6);
 pub(crate) const NAME_LEN: usize = 128;
 
 /// Bytes of a cell in a many-sided ring of byte records.
-pub(crate) const CELL: usize = 64;
+pub(crate) const CELL: usize = scaled(64, 8);
 
 /// Bytes of the header of a byte record: its length.
 pub(crate) const RECORD_HEADER: usize = 8;

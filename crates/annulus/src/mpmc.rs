@@ -48,7 +48,7 @@
 use crate::geometry::Form;
 use crate::layout::PAD;
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
-use crate::sync::{AcqRel, Acquire, Relaxed, Release, scaled};
+use crate::sync::{AcqRel, Acquire, Relaxed, Release, fence, scaled};
 use crate::view::View;
 use crate::words::{Age, Words, who};
 use annulus_channel::{Fault, Order};
@@ -296,10 +296,14 @@ impl SendSide for Tx {
             let word = self.view.sender_word(position).load(Acquire);
             match self.words.age(word, position) {
                 Age::Older => {
-                    let mut most = max.min(room - used - pad).min(self.words.max_low());
+                    let mut wanted = max.min(self.words.max_low());
                     if contiguous {
-                        most = most.min(to_end);
+                        wanted = wanted.min(to_end);
                     }
+                    if pad == 0 && used + wanted > room && self.reload()? {
+                        continue;
+                    }
+                    let most = wanted.min(room - used);
                     let (taken, state) = if pad > 0 {
                         (pad, who::VOID)
                     } else {
@@ -410,8 +414,29 @@ impl Rx {
     }
 
     /// The next record that nobody has, for a ring whose receivers have words.
+    ///
+    /// A record behind an open claim may be of the same sender, who committed the claim after we had passed it. So
+    /// we walk until the same record comes twice: what was open before it on the second walk, after we
+    /// had seen the record, is another sender's.
     #[inline]
     fn look_among_many(&mut self) -> Result<Found, Blocked> {
+        let (mut found, mut stepped) = self.walk()?;
+        for _ in 0..self.view.geometry.units {
+            if !stepped {
+                return Ok(found);
+            }
+            let (again, over) = self.walk()?;
+            if again.position == found.position {
+                return Ok(again);
+            }
+            (found, stepped) = (again, over);
+        }
+        Err(Blocked::Empty)
+    }
+
+    /// Walks to the first record that nobody has; and whether it stepped over an open claim.
+    #[inline]
+    fn walk(&mut self) -> Result<(Found, bool), Blocked> {
         let view = self.view;
         let header = view.header();
         // Acquire: pairs with the Release of whoever gave a record back; the walk sees its word.
@@ -445,7 +470,11 @@ impl Rx {
             let age = self.words.age(word, position);
             let record = match age {
                 Age::Newer => Record::Lapped,
-                _ => self.record_at(position)?,
+                Age::Older => self.record_at(position)?,
+                Age::Current => match self.record_at(position)? {
+                    _ if self.is_overwritten(position) => Record::Lapped,
+                    record => record,
+                },
             };
             let (units, tries) = match record {
                 Record::Lapped => {
@@ -498,13 +527,30 @@ impl Rx {
                 }
             };
             self.settle(position, open);
-            return Ok(Found {
+            let found = Found {
                 position,
                 units,
                 word,
                 tries,
-            });
+            };
+            return Ok((found, open));
         }
+    }
+
+    /// Whether the header that we have just read at `position`, which others are done with or have, may be
+    /// that of a record of a later lap, so that its length leads nowhere. Senders' words show that themselves;
+    /// a single sender's byte records do not.
+    #[inline]
+    fn is_overwritten(&self, position: u64) -> bool {
+        let geometry = &self.view.geometry;
+        if geometry.sender_words || geometry.form == Form::Typed {
+            return false;
+        }
+        // Acquire: pairs with the fence in `spsc::Tx::reload`. If the header is of a later lap, we see the
+        // `free` that allowed it.
+        fence(Acquire);
+        // Relaxed: ordered by the fence.
+        before(position, self.view.freed().load(Relaxed))
     }
 
     /// Remembers that nothing before `position` is for us, unless an open claim lies before it.

@@ -17,6 +17,7 @@ use crate::lease::{Holder, Witness};
 use crate::mpmc::{Record, announce_return, before, help_free, record_at, returned};
 use crate::sync::{Acquire, Relaxed, Release};
 use crate::view::View;
+use crate::wait;
 use crate::words::{Age, Words, who};
 
 /// Whether `name`, from a control word read with Acquire, names nobody living.
@@ -42,6 +43,8 @@ fn void(view: &View, words: Words, position: u64, word: u64) -> bool {
     if done {
         // Relaxed: a count for people.
         view.header().audit.voided.fetch_add(1, Relaxed);
+        // Receivers may sleep before it.
+        wait::ring_rarely(&view.header().data);
     }
     done
 }
@@ -57,6 +60,8 @@ fn give_back(view: &View, words: Words, position: u64, word: u64) -> bool {
         // Relaxed: a count for people.
         view.header().audit.returned.fetch_add(1, Relaxed);
         announce_return(view);
+        // Other receivers may have passed it and sleep.
+        wait::ring_rarely(&view.header().data);
     }
     done
 }

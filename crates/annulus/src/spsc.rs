@@ -33,7 +33,7 @@
 use crate::layout::PAD;
 use crate::mpmc;
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
-use crate::sync::{Acquire, Release};
+use crate::sync::{Acquire, Release, fence};
 use crate::view::View;
 use annulus_channel::Fault;
 
@@ -76,6 +76,11 @@ impl Tx {
             // Looks full from now on, so that every later claim comes here and says so.
             self.freed = self.tail.wrapping_sub(self.view.room());
             return Err(Blocked::Fault(fault));
+        }
+        if self.view.geometry.receiver_words {
+            // Release: pairs with the fence in `mpmc::Rx::is_overwritten`; whoever sees what we write next sees
+            // that it was free.
+            fence(Release);
         }
         self.freed = freed;
         Ok(())
@@ -124,17 +129,19 @@ impl SendSide for Tx {
         } else {
             0
         };
-        if self.room() < pad + min {
+        // After a pad the claim begins at index 0, and the room is less than a lap.
+        let wanted = if contiguous && pad == 0 {
+            max.min(to_end)
+        } else {
+            max
+        };
+        if self.room() < pad + wanted {
             self.reload()?;
             if self.room() < pad + min {
                 return Err(Blocked::Full);
             }
         }
-        let mut units = max.min(self.room() - pad);
-        if contiguous {
-            // After a pad the claim begins at index 0, and the room is less than a lap.
-            units = if pad > 0 { units } else { units.min(to_end) };
-        }
+        let units = wanted.min(self.room() - pad);
         if pad > 0 {
             let at = self.view.offset(self.tail);
             // SAFETY: a unit's first word, within the payload; the unit is ours, being beyond `tail`.

@@ -11,10 +11,12 @@
 //!   atomics, so there is no data race; under loom a stale word is a value that the model can
 //!   observe.
 
-pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+pub(crate) use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub(crate) use conflicting::{AtomicU32, AtomicU64};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::fence;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
@@ -47,6 +49,76 @@ pub(crate) fn yield_now() {
     std::thread::yield_now();
     #[cfg(loom)]
     loom::thread::yield_now();
+}
+
+#[cfg(loom)]
+mod conflicting {
+    //! loom's atomics, with any two accesses in conflict.
+    //!
+    //! To find the orders worth exploring, loom 0.7 compares an access only with the *last* one that it depends on.
+    //! A load hides the loads before it, so where each of two threads loads a word and then swaps it, loom
+    //! never tries the second thread's swap before the first one's load: most of what a compare-and-swap
+    //! ring can do. So every access stores to a companion first, which nobody loads: then all accesses to an
+    //! atomic are in conflict, and the last one is enough.
+
+    use super::{Ordering, Relaxed};
+
+    macro_rules! atomic {
+        ($name:ident, $number:ty) => {
+            pub(crate) struct $name {
+                value: loom::sync::atomic::$name,
+                turn: loom::sync::atomic::AtomicBool,
+            }
+
+            #[allow(dead_code, reason = "nobody needs every operation of both")]
+            impl $name {
+                pub(crate) fn new(value: $number) -> Self {
+                    Self {
+                        value: loom::sync::atomic::$name::new(value),
+                        turn: loom::sync::atomic::AtomicBool::new(false),
+                    }
+                }
+
+                fn turn(&self) -> &loom::sync::atomic::$name {
+                    self.turn.store(false, Relaxed);
+                    &self.value
+                }
+
+                pub(crate) fn load(&self, order: Ordering) -> $number {
+                    self.turn().load(order)
+                }
+
+                pub(crate) fn store(&self, value: $number, order: Ordering) {
+                    self.turn().store(value, order);
+                }
+
+                pub(crate) fn fetch_add(&self, value: $number, order: Ordering) -> $number {
+                    self.turn().fetch_add(value, order)
+                }
+
+                pub(crate) fn fetch_and(&self, value: $number, order: Ordering) -> $number {
+                    self.turn().fetch_and(value, order)
+                }
+
+                pub(crate) fn fetch_or(&self, value: $number, order: Ordering) -> $number {
+                    self.turn().fetch_or(value, order)
+                }
+
+                pub(crate) fn compare_exchange(
+                    &self,
+                    from: $number,
+                    to: $number,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$number, $number> {
+                    self.turn().compare_exchange(from, to, success, failure)
+                }
+            }
+        };
+    }
+
+    atomic!(AtomicU32, u32);
+    atomic!(AtomicU64, u64);
 }
 
 pub(crate) use payload::{HeapPayload, Payload};

@@ -1,12 +1,13 @@
 //! The demonstration's processes: this program again, with other orders.
 //!
-//! A crew ends as one. If a member fails the others are given a moment to notice by themselves; and
-//! whatever happens to us, dropping a crew leaves no process behind.
+//! A crew ends as one. If a member fails, the others are given a moment to notice by themselves. Dropping
+//! a crew leaves no process behind; and should we be killed, the kernel kills the workers.
 
 use super::link::failed;
 use super::worker::Orders;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ impl Crew {
         output: Option<OwnedFd>,
     ) -> Result<(), String> {
         let child = Command::new("/proc/self/exe")
+            .arg0("annulus")
             .args(orders.to_args())
             .stdin(input)
             .stdout(output.map_or_else(Stdio::piped, Stdio::from))

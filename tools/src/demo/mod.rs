@@ -17,6 +17,7 @@ use crate::progress;
 use crew::Crew;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget};
 use link::{Ends, Link, PIECE, PipeInlet, PipeOutlet, ring_receiver, ring_sender};
+use message::Message;
 use pace::{Latency, Micros, paced};
 use std::fmt;
 use std::io::{self, Write};
@@ -27,7 +28,7 @@ use worker::{Fault, Receipt, Role, sha256, this_program};
 /// `annulus demo`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many messages go through the rings, in all.
+    /// How many messages go through the rings, in all; no more bytes of the file go.
     #[arg(long, hide = true, default_value_t = MESSAGES)]
     messages: u64,
     /// A fault to commit, which must be found.
@@ -103,7 +104,11 @@ impl<'a> Demo<'a> {
     }
 
     fn file(&self) -> Result<(), Failure> {
-        let file = this_program().map_err(Failure::Demo)?;
+        let most = self
+            .args
+            .messages
+            .saturating_mul(size_of::<Message>() as u64);
+        let file = this_program(most).map_err(Failure::Demo)?;
         let len = file.len() as u64;
         let digest = sha256(&file);
         let rounds = self.take_turns("a file", |link, round| {

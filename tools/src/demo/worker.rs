@@ -10,6 +10,7 @@ use super::link::{
 use super::message::{Checker, Message};
 use annulus_channel::RecvError;
 use clap::{Args, ValueEnum};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
@@ -28,6 +29,9 @@ pub struct Orders {
     count: u64,
     #[arg(long)]
     fault: Option<Fault>,
+    /// The process that gives the orders; without it a worker has nothing to live for.
+    #[arg(long)]
+    parent: i32,
 }
 
 impl Orders {
@@ -38,6 +42,7 @@ impl Orders {
             link,
             count,
             fault,
+            parent: Pid::this().as_raw(),
         }
     }
 
@@ -51,6 +56,7 @@ impl Orders {
         let words = ["demo-worker", &spelled(&self.role), &spelled(&self.link)];
         let mut args = words.map(str::to_owned).to_vec();
         args.push(self.count.to_string());
+        args.push(format!("--parent={}", self.parent));
         args.extend(
             self.fault
                 .map(|fault| format!("--fault={}", spelled(&fault))),
@@ -104,6 +110,10 @@ pub struct Receipt {
 
 /// Does as `args` say.
 pub fn run(args: &Orders) -> Result<(), String> {
+    set_pdeathsig(Signal::SIGKILL).map_err(failed("prctl"))?;
+    if Pid::parent().as_raw() != args.parent {
+        return Err("the demonstration is over".to_owned());
+    }
     let link = inherited(io::stdin().as_fd())?;
     match (args.role, args.link) {
         (Role::SendFile, Link::Ring) => {
@@ -153,13 +163,17 @@ fn inherited(fd: BorrowedFd<'_>) -> Result<OwnedFd, String> {
         .map_err(failed("the inherited link"))
 }
 
-/// The file that the demonstration sends: this program.
-pub fn this_program() -> Result<Vec<u8>, String> {
-    std::fs::read("/proc/self/exe").map_err(failed("this program's file"))
+/// The file that the demonstration sends: this program, up to a length.
+pub fn this_program(len: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let file = File::open("/proc/self/exe").map_err(failed("this program's file"))?;
+    let read = file.take(len).read_to_end(&mut bytes);
+    read.map_err(failed("this program's file"))?;
+    Ok(bytes)
 }
 
 fn send_file(args: &Orders, send: impl FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
-    let mut file = this_program()?;
+    let mut file = this_program(args.count)?;
     if args.fault == Some(Fault::Flip) {
         let middle = file.len() / 2;
         file[middle] ^= 0x10;

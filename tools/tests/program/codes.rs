@@ -1,7 +1,7 @@
 //! The exit codes and the command line's own errors. (What leads to 5 is in `bad_rings`, to 7 and 130 in
 //! `signals`.)
 
-use crate::harness::{Name, annulus, annulus_with};
+use crate::harness::{Annulus, Name, annulus, annulus_with, waiting_receiver};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -185,17 +185,9 @@ fn a_missing_file_is_1_and_creates_no_ring() {
 #[test]
 fn a_second_receiver_of_a_ring_for_one_is_1_and_learns_who_is_there() {
     let name = Name::new();
-    let mut first = crate::harness::Annulus::start(&["recv", &name.0, "--create"]);
-    crate::harness::until("the ring is there", || name.path().exists());
-    let mut outcome = annulus(&["recv", &name.0, "--timeout", "10ms"]);
-    // The first one may still be about to attach.
-    crate::harness::until("the place is taken", || {
-        if outcome.code == Some(4) {
-            outcome = annulus(&["recv", &name.0, "--timeout", "10ms"]);
-        }
-        outcome.code != Some(4)
-    });
-    outcome.says(1, &["one receiver", &first.pid().to_string()]);
+    let mut first = waiting_receiver(&name);
+    let second = annulus(&["recv", &name.0]);
+    second.says(1, &["one receiver", &first.pid().to_string()]);
     assert!(first.is_running());
 }
 
@@ -206,7 +198,7 @@ fn rm_removes_a_ring_but_not_from_under_the_living() {
     annulus(&["rm", &name.0]).quiet(0);
     assert!(!name.path().exists());
 
-    let mut receiver = crate::harness::Annulus::start(&["recv", &name.0, "--create"]);
+    let mut receiver = Annulus::start(&["recv", &name.0, "--create"]);
     annulus_with(&["send", &name.0, "--create"], b"hello\n").quiet(0);
     assert_eq!(receiver.read(6), b"hello\n");
     let refused = annulus(&["rm", &name.0]);

@@ -195,3 +195,11 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// A receiver that has received, so that it certainly waits for more.
+pub fn waiting_receiver(name: &Name) -> Annulus {
+    let mut receiver = Annulus::start(&["recv", &name.0, "--create"]);
+    annulus_with(&["send", &name.0, "--create", "--keep"], b"hello\n").quiet(0);
+    assert_eq!(receiver.read(6), b"hello\n");
+    receiver
+}

@@ -1,19 +1,11 @@
 //! Ctrl-C ends a process in good order, `kill -9` does not, and the ring survives both.
 
-use crate::harness::{Annulus, Name, annulus, annulus_with, until};
+use crate::harness::{Annulus, Name, annulus, annulus_with, until, waiting_receiver};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 fn signal(process: &Annulus, signal: Signal) {
     kill(Pid::from_raw(process.pid()), signal).expect("kill");
-}
-
-/// A receiver that has received, so that it certainly waits for more.
-fn waiting_receiver(name: &Name) -> Annulus {
-    let mut receiver = Annulus::start(&["recv", &name.0, "--create"]);
-    annulus_with(&["send", &name.0, "--create", "--keep"], b"hello\n").quiet(0);
-    assert_eq!(receiver.read(6), b"hello\n");
-    receiver
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! Where test rings live. A [`Name`] is nobody else's, and nothing is left of it when it is dropped,
+//! which a failing test does too.
+
+use annulus::{Location, Message, OpenError, Protocol, Ring, RingOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use tempfile::TempDir;
+
+/// The kinds of memory that a ring can lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// Of this process alone.
+    Heap,
+    /// A memory file, without a name.
+    Memfd,
+    /// POSIX shared memory.
+    Shm,
+    /// A file in a directory of its own.
+    File,
+    /// A System V segment.
+    Sysv,
+}
+
+/// A ring's name, if the medium has names.
+#[derive(Debug)]
+pub struct Name {
+    location: Location,
+    _dir: Option<TempDir>,
+}
+
+/// Tells this name from others of the process.
+fn number() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Relaxed)
+}
+
+impl Name {
+    /// A new name in shared memory.
+    pub fn shm() -> Self {
+        let name = format!("annulus-test-{}-{}", std::process::id(), number());
+        Self::of(Location::Shm(name))
+    }
+
+    /// A new path, in a new directory.
+    pub fn file() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        Self {
+            location: Location::File(dir.path().join("ring")),
+            _dir: Some(dir),
+        }
+    }
+
+    /// A new key.
+    pub fn sysv() -> Self {
+        let key = std::process::id() << 12 | (number() & 0xfff);
+        Self::of(Location::Sysv(key as i32))
+    }
+
+    /// A new name for this medium, if it has names.
+    pub fn on(medium: Medium) -> Option<Self> {
+        match medium {
+            Medium::Heap | Medium::Memfd => None,
+            Medium::Shm => Some(Self::shm()),
+            Medium::File => Some(Self::file()),
+            Medium::Sysv => Some(Self::sysv()),
+        }
+    }
+
+    fn of(location: Location) -> Self {
+        Self {
+            location,
+            _dir: None,
+        }
+    }
+
+    /// The name.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The name as the actor reads it.
+    pub fn word(&self) -> String {
+        match &self.location {
+            Location::File(path) => format!("file:{}", path.display()),
+            other => other.to_string(),
+        }
+    }
+
+    /// The file that has the name; of a System V segment, the one with its locks.
+    pub fn path(&self) -> PathBuf {
+        match &self.location {
+            Location::Shm(name) => Path::new("/dev/shm").join(name),
+            Location::File(path) => path.clone(),
+            Location::Sysv(key) => PathBuf::from(format!("/dev/shm/annulus.sysv-{key:08x}.lock")),
+        }
+    }
+
+    /// Whether anything of this name is there.
+    pub fn exists(&self) -> bool {
+        self.path().symlink_metadata().is_ok() || self.segment().is_some()
+    }
+
+    /// The segment's identifier.
+    fn segment(&self) -> Option<i32> {
+        let Location::Sysv(key) = self.location else {
+            return None;
+        };
+        // SAFETY: takes no pointer.
+        let id = unsafe { libc::shmget(key, 0, 0) };
+        (id >= 0).then_some(id)
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if let Some(id) = self.segment() {
+            // SAFETY: IPC_RMID reads no buffer.
+            unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+        }
+        let _ = std::fs::remove_file(self.path());
+    }
+}
+
+/// Creates a ring on this medium, under this name if it has names.
+///
+/// # Errors
+///
+/// As `RingOptions::open`.
+pub fn create<T: Message + ?Sized, K: Protocol>(
+    options: &RingOptions,
+    medium: Medium,
+    name: Option<&Name>,
+) -> Result<Ring<T, K>, OpenError> {
+    match (medium, name) {
+        (Medium::Heap, _) => options.heap(),
+        (Medium::Memfd, _) => options.memfd(),
+        (_, Some(name)) => options.clone().create_new(true).open(name.location()),
+        (_, None) => unreachable!("{medium:?} has names"),
+    }
+}
