@@ -5,6 +5,7 @@
 //! question; the longest list of answers is `edges`.
 
 pub mod actor;
+pub mod hostile;
 pub mod model;
 pub mod place;
 pub mod rights;

@@ -81,7 +81,11 @@ impl Notes {
     fn to_bytes(&self) -> Vec<u8> {
         let parts = self.messages.iter().chain([&self.slots]);
         parts
-            .flat_map(|words| [words.len() as u64].into_iter().chain(words.iter().copied()))
+            .flat_map(|words| {
+                [words.len() as u64]
+                    .into_iter()
+                    .chain(words.iter().copied())
+            })
             .flat_map(u64::to_le_bytes)
             .collect()
     }

@@ -118,7 +118,9 @@ impl<T: Pod, K: Protocol> Subject for Typed<T, K> {
     fn send(&mut self, sender: usize, record: &[u8]) -> Result<(), No> {
         let value: T = bytemuck::pod_read_unaligned(record);
         self.0.sender(sender).try_send(value).map_err(|error| {
-            assert!(matches!(error, TrySendError::Full(back) if bytemuck::bytes_of(&back) == record));
+            assert!(
+                matches!(error, TrySendError::Full(back) if bytemuck::bytes_of(&back) == record)
+            );
             No::Full
         })
     }
@@ -173,7 +175,10 @@ impl<T: Pod, K: Protocol> Subject for Typed<T, K> {
 
     fn peek(&mut self, receiver: usize, ending: Ending) -> Result<(Record, u64), No> {
         let peeked = self.0.receiver(receiver).try_peek().map_err(not_received)?;
-        let seen = (Record(bytemuck::bytes_of(&peeked.read()).to_vec()), peeked.tries());
+        let seen = (
+            Record(bytemuck::bytes_of(&peeked.read()).to_vec()),
+            peeked.tries(),
+        );
         match ending {
             Ending::Done => peeked.release(),
             Ending::Dropped => drop(peeked),
@@ -252,7 +257,9 @@ impl<K: Protocol> Subject for Bytes<K> {
         let result = self
             .0
             .receiver(receiver)
-            .try_recv_batch(max, &mut buffer, |record| records.push(Record(record.to_vec())));
+            .try_recv_batch(max, &mut buffer, |record| {
+                records.push(Record(record.to_vec()))
+            });
         match result {
             Ok(count) => assert_eq!(count, records.len()),
             Err(error) => {

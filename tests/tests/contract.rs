@@ -127,7 +127,9 @@ impl<K: Protocol + Send + Sync + 'static> Transport for Rings<K> {
         let place = Arc::into_inner(place).expect("nobody else has the ring");
         let name = place.name?;
         drop(place.ring);
-        let ring = RingOptions::new().open(name.location()).expect("it is there");
+        let ring = RingOptions::new()
+            .open(name.location())
+            .expect("it is there");
         let place = Arc::new(Place {
             ring,
             name: Some(name),

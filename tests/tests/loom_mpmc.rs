@@ -8,7 +8,12 @@ use annulus::{Mpmc, Order};
 
 #[test]
 fn passes_over_a_wrap() {
-    models::passes_over_a_wrap::<Mpmc>(Some(3));
+    models::passes_over_a_wrap::<Mpmc>(Order::Total, Some(3));
+}
+
+#[test]
+fn passes_over_a_wrap_in_per_sender_order() {
+    models::passes_over_a_wrap::<Mpmc>(Order::PerSender, Some(3));
 }
 
 #[test]
@@ -73,12 +78,12 @@ fn batches_race() {
 
 #[test]
 fn a_dead_claim_is_passed_over() {
-    models::a_dead_claim_is_passed_over::<Mpmc>(Some(3));
+    models::a_dead_claim_is_passed_over::<Mpmc>(Some(2));
 }
 
 #[test]
 fn newcomers_void_a_dead_claim() {
-    models::newcomers_void_a_dead_claim::<Mpmc>(Some(2));
+    models::newcomers_void_a_dead_claim::<Mpmc>(Some(1));
 }
 
 #[test]
@@ -113,5 +118,5 @@ fn newcomers_return_a_dead_ones_record() {
 
 #[test]
 fn a_waiting_sender_returns_a_dead_ones_record() {
-    models::a_waiting_sender_returns_a_dead_ones_record::<Mpmc>(Some(2));
+    models::a_waiting_sender_returns_a_dead_ones_record::<Mpmc>(Some(1));
 }

@@ -8,7 +8,12 @@ use annulus::{Mpsc, Order};
 
 #[test]
 fn passes_over_a_wrap() {
-    models::passes_over_a_wrap::<Mpsc>(Some(3));
+    models::passes_over_a_wrap::<Mpsc>(Order::Total, Some(3));
+}
+
+#[test]
+fn passes_over_a_wrap_in_per_sender_order() {
+    models::passes_over_a_wrap::<Mpsc>(Order::PerSender, Some(3));
 }
 
 #[test]

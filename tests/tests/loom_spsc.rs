@@ -4,11 +4,11 @@
 
 mod models;
 
-use annulus::Spsc;
+use annulus::{Order, Spsc};
 
 #[test]
 fn passes_over_a_wrap() {
-    models::passes_over_a_wrap::<Spsc>(None);
+    models::passes_over_a_wrap::<Spsc>(Order::Total, None);
 }
 
 #[test]

@@ -47,7 +47,16 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 fn starts() -> impl Strategy<Value = u64> {
     let boundary = select(&[0_u64, 1 << 8, 1 << 31, 1 << 32, 1 << 53, 1 << 54, 1 << 63][..]);
     prop_oneof![
-        select(&[0_u64, 1 << 8, (1 << 31) - 1, (1 << 32) - 1, 1 << 63, u64::MAX][..]),
+        select(
+            &[
+                0_u64,
+                1 << 8,
+                (1 << 31) - 1,
+                (1 << 32) - 1,
+                1 << 63,
+                u64::MAX
+            ][..]
+        ),
         (boundary, 0..200_u64).prop_map(|(boundary, before)| boundary.wrapping_sub(before)),
     ]
 }
@@ -134,7 +143,11 @@ impl<S: Subject> Trial<S> {
         if self.exact {
             let unit = self.rules.bytes_of_a_unit.unwrap_or(1) as usize;
             let len = self.textbook.in_use() * unit;
-            assert_eq!(self.subject.lens(), (len, len), "what the handles say is in use");
+            assert_eq!(
+                self.subject.lens(),
+                (len, len),
+                "what the handles say is in use"
+            );
         }
     }
 
@@ -222,7 +235,9 @@ fn typed<T: Pod, K: Protocol>(order: Order, capacity: usize, start: u64, ops: &[
         .unwrap();
     assert_eq!(ring.capacity(), capacity);
     let many = K::KIND.many_senders() || K::KIND.many_receivers();
-    let units = (capacity as u64).next_power_of_two().max(if many { 64 } else { 1 });
+    let units = (capacity as u64)
+        .next_power_of_two()
+        .max(if many { 64 } else { 1 });
     try_out::<K>(
         Typed(Handles::attach(ring)),
         order,

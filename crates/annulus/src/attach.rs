@@ -11,10 +11,10 @@ use crate::layout::{LEASES, bell, flag};
 use crate::lease::{self, Holder, Seat, Side, Witness};
 use crate::options::{Location, RingOptions};
 use crate::recover;
-use crate::region::{self, Nameless, Region, sysv};
+use crate::region::{self, Nameless, Region};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release};
 use crate::view::{View, read_cold};
-use crate::wait;
+use crate::{sysv, wait};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +35,8 @@ pub(crate) struct Shared {
 }
 
 /// Where a named ring's name is.
-struct Place {
+#[derive(Clone)]
+pub(crate) struct Place {
     location: Location,
     /// The file that has the name, or the lock file of a System V segment.
     path: PathBuf,
@@ -82,8 +83,9 @@ impl Shared {
     pub(crate) fn leave(&self, seat: &mut Seat, side: Side) {
         seat.release(&self.view);
         let header = self.view.header();
-        // Release: pairs with the Acquire in `handle`; the freed lease is visible before the change.
-        header.peers.changes.fetch_add(1, Release);
+        // Release: pairs with the Acquire in `handle`; the freed lease is visible before the change. Acquire: of two
+        // who close at once the later one sees the other's lease freed.
+        header.peers.changes.fetch_add(1, AcqRel);
         if side == Side::Receiver && !self.has_holder(Side::Receiver) {
             // AcqRel: after the lease was freed; see `handle::Link::closed`.
             header.data.word().fetch_or(bell::CLOSED, AcqRel);
@@ -141,36 +143,32 @@ impl Shared {
 }
 
 impl Place {
+    pub(crate) fn new(location: &Location) -> Self {
+        let path = match location {
+            Location::Shm(name) => Path::new(region::SHM_DIR).join(name),
+            // The process may change its directory before the name is removed.
+            Location::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+            Location::Sysv(key) => sysv::lock_path(*key),
+        };
+        Self {
+            location: location.clone(),
+            path,
+        }
+    }
+
     /// Removes the name, if it still names `file`.
     fn remove(&self, file: &File) -> Result<(), OpenError> {
+        if let Location::Sysv(key) = self.location {
+            return sysv::remove(key, file);
+        }
         if !region::is_same(&self.path, file) {
             return Ok(());
-        }
-        if let Location::Sysv(key) = self.location {
-            match sysv::find(key) {
-                Ok(id) => sysv::remove(key, id)?,
-                Err(OpenError::NotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
         }
         fs::remove_file(&self.path).map_err(|error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => OpenError::Permission(self.location.clone()),
             std::io::ErrorKind::NotFound => OpenError::NotFound(self.location.clone()),
             _ => OpenError::io("unlink", &error),
         })
-    }
-}
-
-fn place(location: &Location) -> Place {
-    let path = match location {
-        Location::Shm(name) => Path::new(region::SHM_DIR).join(name),
-        // The process may change its directory before the name is removed.
-        Location::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-        Location::Sysv(key) => sysv::lock_path(*key),
-    };
-    Place {
-        location: location.clone(),
-        path,
     }
 }
 
@@ -182,13 +180,17 @@ pub(crate) fn named(
     location: &Location,
 ) -> Result<Arc<Shared>, OpenError> {
     match location {
-        Location::Sysv(key) => segment(options, kind, shape, *key),
+        Location::Sysv(key) => sysv::open(options, kind, shape, *key),
         Location::Shm(_) | Location::File(_) => file(options, kind, shape, location),
     }
 }
 
 /// What is needed to create a ring: its numbers. Only with a kind and a shape.
-fn plan(options: &RingOptions, kind: Kind, shape: &Shape) -> Result<Geometry, OpenError> {
+pub(crate) fn plan(
+    options: &RingOptions,
+    kind: Kind,
+    shape: &Shape,
+) -> Result<Geometry, OpenError> {
     let capacity = options.capacity.ok_or(OpenError::NoCapacity)?;
     Geometry::new(kind, options.order, shape, capacity)
 }
@@ -199,7 +201,7 @@ fn file(
     shape: Option<&Shape>,
     location: &Location,
 ) -> Result<Arc<Shared>, OpenError> {
-    let place = place(location);
+    let place = Place::new(location);
     loop {
         if options.create_new {
             if fs::symlink_metadata(&place.path).is_ok() {
@@ -230,7 +232,7 @@ fn file(
             shape,
             region,
             Witness::Kernel(file),
-            Some(place_again(&place)),
+            Some(place.clone()),
         );
         // Somebody else may have been quicker: then theirs is the ring.
         if nameless.publish(location)? {
@@ -242,15 +244,8 @@ fn file(
     }
 }
 
-fn place_again(place: &Place) -> Place {
-    Place {
-        location: place.location.clone(),
-        path: place.path.clone(),
-    }
-}
-
 /// Fills a new region.
-fn fresh(
+pub(crate) fn fresh(
     options: &RingOptions,
     geometry: Geometry,
     shape: &Shape,
@@ -293,7 +288,7 @@ fn existing(
     checked(kind, shape, region, Witness::Kernel(file), place)
 }
 
-fn checked(
+pub(crate) fn checked(
     kind: Option<Kind>,
     shape: Option<&Shape>,
     region: Region,
@@ -365,85 +360,6 @@ pub(crate) fn heap(
         Witness::heap(),
         None,
     ))
-}
-
-/// Opens or creates the ring in a System V segment. A segment cannot be made before it has its key, so
-/// creators and openers take turns by a lock, and a mark in the lock file tells a segment whose creator
-/// died halfway.
-fn segment(
-    options: &RingOptions,
-    kind: Option<Kind>,
-    shape: Option<&Shape>,
-    key: i32,
-) -> Result<Arc<Shared>, OpenError> {
-    let location = Location::Sysv(key);
-    let create = options.create || options.create_new;
-    let mut file = sysv::open_lock(key, None);
-    if let (Err(OpenError::NotFound(_)), true, Some(kind), Some(shape)) =
-        (&file, create, kind, shape)
-    {
-        // Refuse what cannot be created before there is anything to clean up.
-        plan(options, kind, shape)?;
-        file = sysv::open_lock(key, Some(options.mode));
-    }
-    let file = match file {
-        // A segment without a lock file is not ours, and a key without either is free.
-        Err(OpenError::NotFound(_)) => {
-            return match sysv::find(key) {
-                Ok(_) => Err(OpenError::not_a_ring(
-                    "lock file",
-                    "none",
-                    sysv::lock_path(key).display(),
-                )),
-                Err(error) => Err(error),
-            };
-        }
-        other => other?,
-    };
-    let _turn = sysv::Turn::take(&file)?;
-    match sysv::find(key) {
-        Ok(id) if sysv::is_half_made(&file)? => sysv::remove(key, id)?,
-        Ok(_) if options.create_new => return Err(OpenError::Exists(location)),
-        Ok(id) => {
-            let region = sysv::map(key, id, options)?;
-            return checked(
-                kind,
-                shape,
-                region,
-                Witness::Kernel(file),
-                Some(place(&location)),
-            );
-        }
-        Err(OpenError::NotFound(_)) => {}
-        Err(error) => return Err(error),
-    }
-    let (true, Some(kind), Some(shape)) = (create, kind, shape) else {
-        return Err(OpenError::NotFound(location));
-    };
-    let geometry = plan(options, kind, shape)?;
-    sysv::mark_half_made(&file, true)?;
-    let made =
-        sysv::create(key, geometry.region_len, options).and_then(|id| sysv::map(key, id, options));
-    let region = match made {
-        Ok(region) => region,
-        Err(error) => {
-            sysv::mark_half_made(&file, false)?;
-            return Err(error);
-        }
-    };
-    let own = file
-        .try_clone()
-        .map_err(|error| OpenError::io("dup", &error))?;
-    let shared = fresh(
-        options,
-        geometry,
-        shape,
-        region,
-        Witness::Kernel(own),
-        Some(place(&location)),
-    );
-    sysv::mark_half_made(&file, false)?;
-    Ok(shared)
 }
 
 /// Removes a ring's name. Whoever is attached is not disturbed, so nobody living may be.

@@ -173,8 +173,8 @@ impl<T: Message + ?Sized, K: Protocol> fmt::Debug for Peeked<'_, T, K> {
 }
 
 impl<T: Message + ?Sized, K: Protocol> Peeked<'_, T, K> {
-    /// How often the message was taken before and came back: 0 at first, at most 63. On a ring with one receiver
-    /// always 0.
+    /// How often the message was taken before and came back: 0 at first; beyond 63 the count goes on from 32. On
+    /// a ring with one receiver always 0.
     pub fn tries(&self) -> u64 {
         self.found.tries
     }
@@ -186,6 +186,7 @@ impl<T: Message + ?Sized, K: Protocol> Peeked<'_, T, K> {
         this.receiver.held = None;
         this.receiver.side.release(found);
         this.receiver.ring_room();
+        this.receiver.ring_end();
     }
 }
 

@@ -85,15 +85,21 @@ pub(crate) struct Cold {
     pub(crate) start: AtomicU64,
     pub(crate) created: AtomicU64,
     pub(crate) type_name: [AtomicU64; NAME_LEN / 8],
-    reserved: [AtomicU64; scaled(32, 0)],
+    /// Of a System V ring: the device and inode of its lock file. Else 0.
+    pub(crate) lock_dev: AtomicU64,
+    pub(crate) lock_ino: AtomicU64,
+    reserved: [AtomicU64; scaled(30, 0)],
 }
 
-/// A doorbell's bits. The futex word holds nothing else.
+/// A doorbell's bits.
 pub(crate) mod bell {
     /// Somebody sleeps, or is about to. Set by the sleeper, cleared by whoever rings.
     pub(crate) const ASLEEP: u32 = 1;
     /// The last receiver has closed, or so it seemed: look at the leases. On the data bell only.
     pub(crate) const CLOSED: u32 = 2;
+    /// One ring. The bits from here on count how often the bell was rung, so that no sleeper takes the flag of another
+    /// for its own.
+    pub(crate) const RING: u32 = 4;
 }
 
 /// The room bell and, on the same seldom written line, the epoch.
@@ -182,6 +188,8 @@ golden! {
     offset_of!(Cold, start) => 112,
     offset_of!(Cold, created) => 120,
     offset_of!(Cold, type_name) => 128,
+    offset_of!(Cold, lock_dev) => 256,
+    offset_of!(Cold, lock_ino) => 264,
     size_of::<Cold>() => 512,
     offset_of!(Header, tail) => 512,
     offset_of!(Header, head) => 640,
@@ -229,6 +237,8 @@ impl Header {
                 start: word(0),
                 created: word(0),
                 type_name: std::array::from_fn(word),
+                lock_dev: word(0),
+                lock_ino: word(0),
                 reserved: std::array::from_fn(word),
             },
             tail: CachePadded::new(word(0)),

@@ -215,7 +215,8 @@ impl Seat {
     pub(crate) fn take(view: &View, witness: &Witness, side: Side) -> Result<Self, AttachError> {
         let header = view.header();
         // Relaxed: only the number counts, and no two are equal.
-        let ticket = (header.peers.tickets.fetch_add(1, Relaxed) + 1) & (u64::MAX >> TICKET_SHIFT);
+        let ticket =
+            header.peers.tickets.fetch_add(1, Relaxed).wrapping_add(1) & (u64::MAX >> TICKET_SHIFT);
         let lock = witness.lock(ticket)?;
         let holder = Holder {
             ticket,
@@ -264,22 +265,29 @@ impl Seat {
 
     /// Takes any free place among many.
     fn take_any(view: &View, witness: &Witness, holder: Holder) -> Result<usize, AttachError> {
+        let free = |number: &usize| swap(&view.lease(*number).word, 0, holder.word());
+        // Whoever comes cleans up after the dead of its side; after all of them, only if it needs a place.
+        Self::bury(view, witness, |other| other.side == holder.side);
+        if let Some(number) = (2..LEASES).find(free) {
+            return Ok(number);
+        }
+        Self::bury(view, witness, |_| true);
+        let number = (2..LEASES).find(free);
+        number.ok_or(AttachError::TooMany { max: LEASES - 2 })
+    }
+
+    /// Frees the shared leases of the dead, those that `which` says.
+    fn bury(view: &View, witness: &Witness, which: impl Fn(Holder) -> bool) {
         for number in 2..LEASES {
+            let word = &view.lease(number).word;
             // Acquire: as in `take_only`.
-            let found = view.lease(number).word.load(Acquire);
-            if Holder::of(found)
-                .is_some_and(|other| other.side == holder.side && !witness.is_alive(number, other))
-            {
+            let found = word.load(Acquire);
+            let dead = |holder| which(holder) && !witness.is_alive(number, holder);
+            if Holder::of(found).is_some_and(dead) {
                 recover::reap(view, witness, number, found);
-                swap(&view.lease(number).word, found, 0);
+                swap(word, found, 0);
             }
         }
-        for number in 2..LEASES {
-            if swap(&view.lease(number).word, 0, holder.word()) {
-                return Ok(number);
-            }
-        }
-        Err(AttachError::TooMany { max: LEASES - 2 })
     }
 
     /// Gives the lease back. Nothing in the ring may name it any more.

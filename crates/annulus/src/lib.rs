@@ -44,6 +44,7 @@ mod sender;
 mod side;
 pub mod spsc;
 mod sync;
+mod sysv;
 mod view;
 mod wait;
 mod words;

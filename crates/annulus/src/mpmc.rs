@@ -352,8 +352,9 @@ impl SendSide for Tx {
     #[inline]
     fn split(&mut self, position: u64, units: u64) {
         let ready = self.words.word(position, units, who::READY);
-        // Relaxed: nobody comes to this word before `commit` has shortened the first record to itself.
-        self.view.sender_word(position).store(ready, Relaxed);
+        // Release: as in `commit`. Nobody walks to this word before `commit` has shortened the first record to
+        // itself, but a hint may lead here past it.
+        self.view.sender_word(position).store(ready, Release);
     }
 
     #[inline]
@@ -361,8 +362,8 @@ impl SendSide for Tx {
         if used < claim.units {
             let rest = claim.position.wrapping_add(used);
             let void = self.words.word(rest, claim.units - used, who::VOID);
-            // Relaxed: as in `split`.
-            self.view.sender_word(rest).store(void, Relaxed);
+            // Release: as in `split`.
+            self.view.sender_word(rest).store(void, Release);
         }
         let ready = self.words.word(claim.position, first, who::READY);
         // Release: pairs with the Acquire in `record_at`; payload and later words are visible before it.
@@ -509,8 +510,8 @@ impl Rx {
                     if age == Age::Older {
                         let done = self.words.word(position, 0, who::DONE);
                         let cell = self.view.receiver_word(position);
-                        // Release: as for a record that was read. Failure: somebody else did the same.
-                        let _ = cell.compare_exchange(word, done, Release, Relaxed);
+                        // AcqRel: as in `confirm`. Failure: somebody else did the same.
+                        let _ = cell.compare_exchange(word, done, AcqRel, Relaxed);
                         self.done += units;
                     }
                     position = position.wrapping_add(units);
@@ -570,10 +571,14 @@ impl Rx {
                 Record::Open { .. } => return Err(Blocked::Open),
                 Record::Ready { units } => return Ok(Found::new(self.floor, units)),
                 Record::Void { units } => self.advance(self.floor.wrapping_add(units)),
-                Record::Lapped => break,
+                Record::Lapped => {
+                    let fault = corrupt("senders' word", self.floor, self.floor);
+                    return Err(self.fail(fault));
+                }
             }
         }
-        Err(self.fail(corrupt("senders' word", self.floor, self.floor)))
+        // A whole ring of claims given up, while others claim on: let the caller look again.
+        Err(Blocked::Empty)
     }
 
     #[inline]
@@ -653,9 +658,10 @@ impl RecvSide for Rx {
         }
         let done = self.words.word(found.position, found.tries, who::DONE);
         let cell = self.view.receiver_word(found.position);
-        // Release: pairs with the Acquire in `help_free`; our copy is over. Relaxed on failure: it is void.
+        // AcqRel: pairs with the Acquire in `help_free`; our copy is over. Acquire, so that whoever finds this
+        // word changed (`is_current`) sees all that led to it. Relaxed on failure: the copy is void.
         if cell
-            .compare_exchange(found.word, done, Release, Relaxed)
+            .compare_exchange(found.word, done, AcqRel, Relaxed)
             .is_err()
         {
             return false;
@@ -677,9 +683,9 @@ impl RecvSide for Rx {
         }
         let taken = self.words.word(found.position, found.tries, self.me);
         let cell = self.view.receiver_word(found.position);
-        // Release: pairs with the Acquire in `recover`: whoever sees our name sees our lease. Relaxed on
-        // failure: we look again.
-        cell.compare_exchange(found.word, taken, Release, Relaxed)
+        // AcqRel: pairs with the Acquire in `recover`: whoever sees our name sees our lease; and as in
+        // `confirm`. Relaxed on failure: we look again.
+        cell.compare_exchange(found.word, taken, AcqRel, Relaxed)
             .is_ok()
     }
 
@@ -701,8 +707,7 @@ impl RecvSide for Rx {
 
     fn put_back(&mut self, found: Found) {
         if self.view.geometry.receiver_words {
-            let tries = (found.tries + 1).min(MAX_TRIES);
-            let again = self.words.word(found.position, tries, who::AGAIN);
+            let again = returned(self.words, found.position, found.tries);
             // Release: our reads are over. A store will do, as in `release`.
             self.view
                 .receiver_word(found.position)
@@ -734,8 +739,13 @@ pub(crate) fn announce_return(view: &View) {
     view.header().room.epoch.fetch_add(1, Release);
 }
 
-/// The word of a record that came back from `word`, at `position`.
-pub(crate) fn returned(words: Words, position: u64, word: u64) -> u64 {
-    let tries = (words.low(word) + 1).min(MAX_TRIES);
-    words.word(position, tries, who::AGAIN)
+/// The word of a record that came back after `tries` tries. Beyond 63 the count goes on from 32, so that no
+/// word is followed by itself within a lap, and a repairer that is stopped between verdict and swap does no harm.
+pub(crate) fn returned(words: Words, position: u64, tries: u64) -> u64 {
+    let next = if tries < MAX_TRIES {
+        tries + 1
+    } else {
+        MAX_TRIES / 2 + 1
+    };
+    words.word(position, next, who::AGAIN)
 }

@@ -10,6 +10,7 @@ use crate::handle::{
 };
 use crate::layout::RECORD_HEADER;
 use crate::lease::Side;
+use crate::recover;
 use crate::ring::{Message, capabilities};
 use crate::side::{Blocked, Found, RecvSide};
 use crate::wait::{self, Look};
@@ -38,8 +39,8 @@ pub struct Receiver<T: Message + ?Sized, K: Protocol> {
     pub(crate) link: Link,
     /// A record whose guard was leaked.
     pub(crate) held: Option<Found>,
-    /// All senders were gone before the last look, which found nothing.
-    pub(crate) ended: bool,
+    /// The count of changes at which all senders were gone, before the last look, which found nothing.
+    pub(crate) ended: Option<u64>,
     message: Marker<T>,
 }
 
@@ -60,7 +61,7 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
                 side,
                 link,
                 held: None,
-                ended: false,
+                ended: None,
                 message: PhantomData,
             }),
             Err(fault) => {
@@ -114,6 +115,13 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         wait::ring(&self.side.view().header().room.bell, self.link.registered);
     }
 
+    /// After a held record is done: others who wait for its return, or for the end, wait no longer.
+    pub(crate) fn ring_end(&mut self) {
+        if K::KIND.many_receivers() && self.link.others() == Others::Closed {
+            wait::ring(&self.side.view().header().data, self.link.registered);
+        }
+    }
+
     /// A guard was leaked with its record: it goes back before anything else is received.
     #[inline]
     pub(crate) fn check_held(&mut self) {
@@ -145,21 +153,24 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
             }
             Others::Dead if self.link.when_dead == WhenDead::Fail => TryRecvError::PeerDead,
             Others::Dead | Others::Closed | Others::Present | Others::Expected => {
-                self.ended = false;
+                self.ended = None;
                 return Err(TryRecvError::Empty);
             }
         };
         if blocked == Blocked::Open {
             // Somebody died in the middle of a claim: repair it, and look behind it.
-            self.link.inspect();
+            self.link.unblock(self.side.front());
             return Err(TryRecvError::Empty);
         }
         // What the last sender sent before it went may have come after our look: look once more.
-        if std::mem::replace(&mut self.ended, true) {
-            Err(end)
-        } else {
-            Ok(())
+        if self.ended.replace(self.link.seen) != Some(self.link.seen) {
+            return Ok(());
         }
+        // What another receiver holds may yet come back.
+        if K::KIND.many_receivers() && !recover::is_drained(self.side.view()) {
+            return Err(TryRecvError::Empty);
+        }
+        Err(end)
     }
 
     /// Repeats `attempt`, sleeping while the ring is empty; nothing if `deadline` came first.
@@ -542,6 +553,8 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
             match self.side.look(1, bytes) {
                 Ok(found) if self.side.hold(found) => {
                     self.held = Some(found);
+                    // Passing over what was given up makes room too.
+                    self.ring_room();
                     // Held, it can be nobody else's, so a length that makes no sense is the sender's fault.
                     let len = if bytes {
                         self.held_len(found)?

@@ -15,7 +15,7 @@
 
 use crate::lease::{Holder, Witness};
 use crate::mpmc::{Record, announce_return, before, help_free, record_at, returned};
-use crate::sync::{Acquire, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, Relaxed, Release};
 use crate::view::View;
 use crate::wait;
 use crate::words::{Age, Words, who};
@@ -43,31 +43,38 @@ fn void(view: &View, words: Words, position: u64, word: u64) -> bool {
     if done {
         // Relaxed: a count for people.
         view.header().audit.voided.fetch_add(1, Relaxed);
-        // Receivers may sleep before it.
-        wait::ring_rarely(&view.header().data);
     }
     done
+}
+
+/// Wakes whoever may sleep before what was just repaired.
+fn ring_both(view: &View) {
+    wait::ring_rarely(&view.header().data);
+    wait::ring_rarely(&view.header().room.bell);
 }
 
 /// Makes the record that a dead receiver had taken available again.
 fn give_back(view: &View, words: Words, position: u64, word: u64) -> bool {
     let cell = view.receiver_word(position);
-    // Release: the dead one's reads are over. Failure: already repaired.
+    // AcqRel: the dead one's reads are over; see `Rx::confirm`. Failure: already repaired.
     let done = cell
-        .compare_exchange(word, returned(words, position, word), Release, Relaxed)
+        .compare_exchange(
+            word,
+            returned(words, position, words.low(word)),
+            AcqRel,
+            Relaxed,
+        )
         .is_ok();
     if done {
         // Relaxed: a count for people.
         view.header().audit.returned.fetch_add(1, Relaxed);
         announce_return(view);
-        // Other receivers may have passed it and sleep.
-        wait::ring_rarely(&view.header().data);
     }
     done
 }
 
-/// Repairs the words of at most `limit` records from position `from` on that name nobody living. Asks the kernel only about words
-/// that bar the way. Returns where to go on; after the last record, that is where the ring is free.
+/// Repairs the words of at most `limit` records from position `from` on that name nobody living. Asks the
+/// kernel only about words that bar the way. Returns where to go on; after the last record, that is where the ring is free.
 ///
 /// `from` is a place where a record begins or began; if it is out of date the sweep begins at the free end.
 pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u64 {
@@ -94,7 +101,10 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
                     // Acquire: pairs with the Release in `Rx::hold`; the lease is no older.
                     let word = view.receiver_word(position).load(Acquire);
                     let current = words.age(word, position) == Age::Current;
-                    if current && is_orphan(view, witness, words.who(word)) {
+                    if current && words.who(word) == who::AGAIN {
+                        // Whoever gave it back may have been killed before it could say so.
+                        announce_return(view);
+                    } else if current && is_orphan(view, witness, words.who(word)) {
                         give_back(view, words, position, word);
                     }
                 }
@@ -112,6 +122,7 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
     if geometry.receiver_words {
         help_free(view);
     }
+    ring_both(view);
     position
 }
 
@@ -119,6 +130,9 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
 /// can be given to somebody else.
 pub(crate) fn reap(view: &View, witness: &Witness, number: usize, dead: u64) {
     let geometry = &view.geometry;
+    if !geometry.sender_words && !geometry.receiver_words {
+        return;
+    }
     let words = Words::new(geometry.units);
     let name = who::OWNER + number as u64;
     // Acquire: the lease is no older than the word that names it, so a new holder's words are not touched.
@@ -146,6 +160,7 @@ pub(crate) fn reap(view: &View, witness: &Witness, number: usize, dead: u64) {
             }
         }
     }
+    ring_both(view);
 }
 
 /// Whether everything that was ever committed has been received.

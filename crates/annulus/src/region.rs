@@ -9,7 +9,8 @@ use crate::error::OpenError;
 use crate::geometry::Geometry;
 use crate::layout::{Header, LEASES, Lease, LeaseBlock};
 use crate::options::{Location, RingOptions};
-use crate::sync::{AtomicU64, HeapPayload, PAYLOAD_ALIGN};
+use crate::sync::{AtomicU64, HeapPayload};
+use crate::sysv::Segment;
 use crate::view::View;
 use crossbeam_utils::CachePadded;
 use memmap2::{Advice, MmapOptions, MmapRaw};
@@ -50,24 +51,6 @@ struct Parts {
     payload: HeapPayload,
 }
 
-/// An attached System V segment.
-struct Segment {
-    base: *mut u8,
-    len: u64,
-}
-
-// SAFETY: the address is the process's, not a thread's; `Segment` only detaches it.
-unsafe impl Send for Segment {}
-// SAFETY: as for `Send`; the value has no operation but to be dropped.
-unsafe impl Sync for Segment {}
-
-impl Drop for Segment {
-    fn drop(&mut self) {
-        // SAFETY: attached in `attach_sysv`, and detached only here.
-        unsafe { libc::shmdt(self.base.cast()) };
-    }
-}
-
 impl Region {
     /// Maps the whole of `file`, which is `len` bytes long.
     pub(crate) fn map(file: &File, len: u64, options: &RingOptions) -> Result<Self, OpenError> {
@@ -89,11 +72,23 @@ impl Region {
         })
     }
 
+    /// The region in a System V segment.
+    pub(crate) fn segment(segment: Segment) -> Self {
+        Self {
+            backing: Backing::Sysv(segment),
+            huge_pages: false,
+        }
+    }
+
     /// A region on the heap, all zeros, with the parts that `geometry` asks for.
     pub(crate) fn heap(geometry: &Geometry) -> Result<Self, OpenError> {
-        let words = |present: bool| {
-            let count = if present { geometry.units } else { 0 };
-            (0..count).map(|_| AtomicU64::new(0)).collect()
+        let words = |present: bool| -> Result<Box<[AtomicU64]>, OpenError> {
+            let count = if present { geometry.units as usize } else { 0 };
+            let mut words = Vec::new();
+            let room = words.try_reserve_exact(count);
+            room.map_err(|_| OpenError::os("malloc", Errno::ENOMEM))?;
+            words.extend((0..count).map(|_| AtomicU64::new(0)));
+            Ok(words.into())
         };
         let lease = |_| {
             CachePadded::new(Lease {
@@ -105,8 +100,8 @@ impl Region {
         let parts = Parts {
             header: Header::zeroed(),
             leases: (0..LEASES).map(lease).collect(),
-            senders: words(geometry.sender_words),
-            receivers: words(geometry.receiver_words),
+            senders: words(geometry.sender_words)?,
+            receivers: words(geometry.receiver_words)?,
             payload,
         };
         Ok(Self {
@@ -156,7 +151,7 @@ impl Region {
 }
 
 /// Reads a byte of every page, so that all are there.
-fn prefault(base: *const u8, len: usize) {
+pub(crate) fn prefault(base: *const u8, len: usize) {
     for at in (0..len).step_by(4096) {
         // SAFETY: within the mapping.
         let byte = unsafe { base.add(at) };
@@ -201,14 +196,18 @@ fn allocate(file: &File, len: u64, location: &Location, dir: &Path) -> Result<()
             free,
         }
     };
-    loop {
-        match posix_fallocate(file, 0, len as i64) {
-            Ok(()) => return Ok(()),
+    // In pieces, so that signals, each of which ends a call, cannot keep us here for ever.
+    let mut done = 0;
+    while done < len {
+        let piece = (len - done).min(64 << 20);
+        match posix_fallocate(file, done as i64, piece as i64) {
+            Ok(()) => done += piece,
             Err(Errno::EINTR) => {}
             Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::ENOMEM) => return Err(full()),
             Err(errno) => return Err(OpenError::os("posix_fallocate", errno)),
         }
     }
+    Ok(())
 }
 
 /// A complete region that has no name yet. Dropped before it gets one, nothing is left of it.
@@ -245,10 +244,16 @@ impl Nameless {
         let (fd, temporary) = match open(dir, flags | OFlag::O_TMPFILE, mode) {
             Ok(fd) => (fd, None),
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {
-                let temporary = dir.join(temporary_name());
-                let fd = open(&temporary, flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
-                    .map_err(|errno| refused("open", errno))?;
-                (fd, Some(temporary))
+                let exclusive = flags | OFlag::O_CREAT | OFlag::O_EXCL;
+                loop {
+                    let temporary = dir.join(temporary_name());
+                    match open(&temporary, exclusive, mode) {
+                        Ok(fd) => break (fd, Some(temporary)),
+                        // Left by a process of the same number that was killed here.
+                        Err(Errno::EEXIST) => {}
+                        Err(errno) => return Err(refused("open", errno)),
+                    }
+                }
             }
             Err(errno) => return Err(refused("open(O_TMPFILE)", errno)),
         };
@@ -352,168 +357,4 @@ pub(crate) fn is_same(path: &Path, file: &File) -> bool {
 /// Whether `file` still has a name.
 pub(crate) fn is_linked(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
-}
-
-/// System V: what lies behind a key.
-pub(crate) mod sysv {
-    use super::{
-        Backing, Errno, Location, OpenError, PAYLOAD_ALIGN, Region, RingOptions, SHM_DIR, Segment,
-        prefault,
-    };
-    use crate::lease;
-    use std::fs::{File, OpenOptions};
-    use std::os::unix::fs::OpenOptionsExt;
-    use std::path::PathBuf;
-    use std::ptr;
-
-    /// The file whose locks are the leases of the segment with this key.
-    pub(crate) fn lock_path(key: i32) -> PathBuf {
-        PathBuf::from(SHM_DIR).join(format!("annulus.sysv-{key:08x}.lock"))
-    }
-
-    /// Opens the lock file, creating it if `mode` is given.
-    pub(crate) fn open_lock(key: i32, mode: Option<u32>) -> Result<File, OpenError> {
-        let location = Location::Sysv(key);
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-        if let Some(mode) = mode {
-            options.create(true).mode(mode);
-        }
-        options
-            .open(lock_path(key))
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => OpenError::NotFound(location),
-                std::io::ErrorKind::PermissionDenied => OpenError::Permission(location),
-                _ => OpenError::io("open", &error),
-            })
-    }
-
-    fn refused(call: &'static str, key: i32) -> OpenError {
-        match Errno::last() {
-            Errno::ENOENT => OpenError::NotFound(Location::Sysv(key)),
-            Errno::EEXIST => OpenError::Exists(Location::Sysv(key)),
-            Errno::EACCES | Errno::EPERM => OpenError::Permission(Location::Sysv(key)),
-            errno => OpenError::os(call, errno),
-        }
-    }
-
-    /// The right to create or open: held by one process at a time, and given back by its death.
-    pub(crate) struct Turn {
-        _file: File,
-    }
-
-    impl Turn {
-        /// Waits for the turn, through an open file description of its own.
-        pub(crate) fn take(file: &File) -> Result<Self, OpenError> {
-            let own =
-                lease::reopen(file).map_err(|error| OpenError::io("open /proc/self/fd", &error))?;
-            lease::wait_for_turn(&own)
-                .map_err(|errno| OpenError::os("fcntl(F_OFD_SETLKW)", errno))?;
-            Ok(Self { _file: own })
-        }
-    }
-
-    /// Marks, or unmarks, the segment as one whose creator is at work. Only in turn.
-    pub(crate) fn mark_half_made(lock: &File, half_made: bool) -> Result<(), OpenError> {
-        let len = if half_made { 1 } else { 0 };
-        lock.set_len(len)
-            .map_err(|error| OpenError::io("ftruncate", &error))
-    }
-
-    /// Whether the segment's creator died before it was complete. Only in turn.
-    pub(crate) fn is_half_made(lock: &File) -> Result<bool, OpenError> {
-        let metadata = lock
-            .metadata()
-            .map_err(|error| OpenError::io("fstat", &error))?;
-        Ok(metadata.len() > 0)
-    }
-
-    /// The identifier of the segment with this key.
-    pub(crate) fn find(key: i32) -> Result<i32, OpenError> {
-        // SAFETY: takes no pointer.
-        let id = unsafe { libc::shmget(key, 0, 0) };
-        if id < 0 {
-            Err(refused("shmget", key))
-        } else {
-            Ok(id)
-        }
-    }
-
-    /// Creates a segment of `len` bytes, all zeros.
-    pub(crate) fn create(key: i32, len: u64, options: &RingOptions) -> Result<i32, OpenError> {
-        let flags = libc::IPC_CREAT | libc::IPC_EXCL | (options.mode & 0o777) as i32;
-        // SAFETY: takes no pointer.
-        let id = unsafe { libc::shmget(key, len as usize, flags) };
-        if id >= 0 {
-            return Ok(id);
-        }
-        match Errno::last() {
-            Errno::ENOSPC | Errno::ENOMEM => Err(OpenError::NoSpace {
-                location: Location::Sysv(key),
-                len,
-                free: None,
-            }),
-            // Above SHMMAX.
-            Errno::EINVAL => Err(OpenError::os(
-                "shmget (limits kernel.shmmax, kernel.shmall)",
-                Errno::EINVAL,
-            )),
-            _ => Err(refused("shmget", key)),
-        }
-    }
-
-    /// Marks the segment for removal; it goes with its last process.
-    pub(crate) fn remove(key: i32, id: i32) -> Result<(), OpenError> {
-        // SAFETY: IPC_RMID reads no buffer.
-        let result = unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
-        if result < 0 {
-            Err(refused("shmctl(IPC_RMID)", key))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Attaches the segment.
-    pub(crate) fn map(key: i32, id: i32, options: &RingOptions) -> Result<Region, OpenError> {
-        // SAFETY: all zeros is a value of this plain struct.
-        let mut stat: libc::shmid_ds = unsafe { std::mem::zeroed() };
-        // SAFETY: IPC_STAT fills the struct, which outlives the call.
-        if unsafe { libc::shmctl(id, libc::IPC_STAT, &raw mut stat) } < 0 {
-            return Err(refused("shmctl(IPC_STAT)", key));
-        }
-        let len = stat.shm_segsz as u64;
-        let least = crate::layout::size_of_header() as u64;
-        if len < least {
-            return Err(OpenError::Truncated {
-                len,
-                expected: least,
-            });
-        }
-        // SAFETY: the kernel chooses the address.
-        let base = unsafe { libc::shmat(id, ptr::null(), 0) };
-        if base as isize == -1 {
-            return Err(refused("shmat", key));
-        }
-        debug_assert!(base as usize % PAYLOAD_ALIGN == 0);
-        let segment = Segment {
-            base: base.cast(),
-            len,
-        };
-        if options.mlock {
-            // SAFETY: the segment is attached and `len` bytes long.
-            if unsafe { libc::mlock(base, len as usize) } < 0 {
-                return Err(refused("mlock (limit RLIMIT_MEMLOCK)", key));
-            }
-        }
-        if options.prefault {
-            prefault(segment.base, len as usize);
-        }
-        Ok(Region {
-            backing: Backing::Sysv(segment),
-            huge_pages: false,
-        })
-    }
 }

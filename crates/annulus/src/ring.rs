@@ -203,7 +203,8 @@ pub struct RingInfo {
     pub senders: Vec<Peer>,
     /// The receivers attached, likewise.
     pub receivers: Vec<Peer>,
-    /// Sleeps that ended by the safety net although there was something to do.
+    /// Sleeps that ended by the safety net although there was something to do, at most: whoever was to ring may have been
+    /// just about to.
     pub rescues: u64,
     /// Claims of dead senders that were made void.
     pub voided: u64,

@@ -547,10 +547,14 @@ impl<K: Protocol> Sender<[u8], K> {
         };
         let least = self.check_len(first.len())?;
         self.check_open()?;
-        let most: u64 = records
-            .iter()
-            .map_while(|record| self.check_len(record.len()).ok())
-            .sum();
+        let units = self.side.view().geometry.units;
+        let mut most = 0;
+        for record in records {
+            match self.check_len(record.len()) {
+                Ok(more) if most < units => most += more,
+                _ => break,
+            }
+        }
         let claim = match self.side.claim(least, most, true) {
             Ok(claim) => claim,
             Err(blocked) => return Err(self.not_sent(blocked)),

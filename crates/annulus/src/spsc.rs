@@ -101,6 +101,10 @@ impl SendSide for Tx {
         let tail = view.header().tail.load(Acquire);
         // Acquire: pairs with the Release that freed the units; the reads of them are over.
         let freed = view.freed().load(Acquire);
+        if view.geometry.receiver_words {
+            // Release: as in `reload`.
+            fence(Release);
+        }
         if tail.wrapping_sub(freed) > view.room() {
             return Err(Fault::Corrupt {
                 what: "tail",

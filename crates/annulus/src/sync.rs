@@ -11,7 +11,8 @@
 //!   atomics, so there is no data race; under loom a stale word is a value that the model can
 //!   observe.
 
-pub(crate) use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::ptr;
+pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 #[cfg(loom)]
 pub(crate) use conflicting::{AtomicU32, AtomicU64};
@@ -61,7 +62,8 @@ mod conflicting {
     //! ring can do. So every access stores to a companion first, which nobody loads: then all accesses to an
     //! atomic are in conflict, and the last one is enough.
 
-    use super::{Ordering, Relaxed};
+    use super::Relaxed;
+    use std::sync::atomic::Ordering;
 
     macro_rules! atomic {
         ($name:ident, $number:ty) => {
@@ -123,10 +125,69 @@ mod conflicting {
 
 pub(crate) use payload::{HeapPayload, Payload};
 
+impl Payload {
+    /// Copies `len` bytes in, word by word; the last word is filled up with zeros.
+    ///
+    /// # Safety
+    ///
+    /// `at` is a multiple of [`WORD`]; `at..at + len`, rounded up to a word, is within the payload
+    /// and the caller's alone to write; `from` has `len` bytes.
+    #[inline]
+    pub(crate) unsafe fn write_shared(self, at: usize, from: *const u8, len: usize) {
+        let mut done = 0;
+        while done + WORD <= len {
+            // SAFETY: `done + WORD` is within `len`.
+            let next = unsafe { from.add(done) };
+            // SAFETY: a whole word of the source is left.
+            let word = unsafe { next.cast::<u64>().read_unaligned() };
+            // SAFETY: within the range that the caller owns.
+            unsafe { self.store_word(at + done, word) };
+            done += WORD;
+        }
+        if done < len {
+            let mut last = [0; WORD];
+            // SAFETY: `done` is within `len`.
+            let next = unsafe { from.add(done) };
+            // SAFETY: `len - done` bytes are left, fewer than a word.
+            unsafe { ptr::copy_nonoverlapping(next, last.as_mut_ptr(), len - done) };
+            // SAFETY: within the caller's range rounded up to a word.
+            unsafe { self.store_word(at + done, u64::from_ne_bytes(last)) };
+        }
+    }
+
+    /// Copies `len` bytes out, word by word, while somebody may be writing them.
+    ///
+    /// # Safety
+    ///
+    /// `at` is a multiple of [`WORD`]; `at..at + len`, rounded up to a word, is within the payload;
+    /// `to` has room for `len` bytes.
+    #[inline]
+    pub(crate) unsafe fn read_shared(self, at: usize, to: *mut u8, len: usize) {
+        let mut done = 0;
+        while done + WORD <= len {
+            // SAFETY: within the payload, says the caller.
+            let word = unsafe { self.load_word(at + done) };
+            // SAFETY: `done + WORD` is within `len`.
+            let next = unsafe { to.add(done) };
+            // SAFETY: room for a whole word is left.
+            unsafe { next.cast::<u64>().write_unaligned(word) };
+            done += WORD;
+        }
+        if done < len {
+            // SAFETY: within the payload rounded up to a word.
+            let last = unsafe { self.load_word(at + done) }.to_ne_bytes();
+            // SAFETY: `done` is within `len`.
+            let next = unsafe { to.add(done) };
+            // SAFETY: room for `len - done` bytes is left, fewer than a word.
+            unsafe { ptr::copy_nonoverlapping(last.as_ptr(), next, len - done) };
+        }
+    }
+}
+
 #[cfg(not(loom))]
 mod payload {
     use super::{AtomicU64, PAYLOAD_ALIGN, Relaxed, WORD};
-    use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+    use std::alloc::{Layout, alloc_zeroed, dealloc};
     use std::ptr::{self, NonNull};
 
     /// The payload's bytes, as an algorithm sees them. Offsets are bytes from its start.
@@ -218,63 +279,6 @@ mod payload {
             unsafe { self.word(at) }.store(value, Relaxed);
         }
 
-        /// Copies `len` bytes in, word by word; the last word is filled up with zeros.
-        ///
-        /// # Safety
-        ///
-        /// `at` is a multiple of [`WORD`]; `at..at + len`, rounded up to a word, is within the payload
-        /// and the caller's alone to write; `from` has `len` bytes.
-        #[inline]
-        pub(crate) unsafe fn write_shared(self, at: usize, from: *const u8, len: usize) {
-            let mut done = 0;
-            while done + WORD <= len {
-                // SAFETY: `done + WORD` is within `len`.
-                let next = unsafe { from.add(done) };
-                // SAFETY: a whole word of the source is left.
-                let word = unsafe { next.cast::<u64>().read_unaligned() };
-                // SAFETY: within the range that the caller owns.
-                unsafe { self.store_word(at + done, word) };
-                done += WORD;
-            }
-            if done < len {
-                let mut last = [0; WORD];
-                // SAFETY: `done` is within `len`.
-                let next = unsafe { from.add(done) };
-                // SAFETY: `len - done` bytes are left, fewer than a word.
-                unsafe { ptr::copy_nonoverlapping(next, last.as_mut_ptr(), len - done) };
-                // SAFETY: within the caller's range rounded up to a word.
-                unsafe { self.store_word(at + done, u64::from_ne_bytes(last)) };
-            }
-        }
-
-        /// Copies `len` bytes out, word by word, while somebody may be writing them.
-        ///
-        /// # Safety
-        ///
-        /// `at` is a multiple of [`WORD`]; `at..at + len`, rounded up to a word, is within the payload;
-        /// `to` has room for `len` bytes.
-        #[inline]
-        pub(crate) unsafe fn read_shared(self, at: usize, to: *mut u8, len: usize) {
-            let mut done = 0;
-            while done + WORD <= len {
-                // SAFETY: within the payload, says the caller.
-                let word = unsafe { self.load_word(at + done) };
-                // SAFETY: `done + WORD` is within `len`.
-                let next = unsafe { to.add(done) };
-                // SAFETY: room for a whole word is left.
-                unsafe { next.cast::<u64>().write_unaligned(word) };
-                done += WORD;
-            }
-            if done < len {
-                // SAFETY: within the payload rounded up to a word.
-                let last = unsafe { self.load_word(at + done) }.to_ne_bytes();
-                // SAFETY: `done` is within `len`.
-                let next = unsafe { to.add(done) };
-                // SAFETY: room for `len - done` bytes is left, fewer than a word.
-                unsafe { ptr::copy_nonoverlapping(last.as_ptr(), next, len - done) };
-            }
-        }
-
         /// Where `at` lies, for access in place.
         ///
         /// # Safety
@@ -298,15 +302,12 @@ mod payload {
     unsafe impl Sync for HeapPayload {}
 
     impl HeapPayload {
-        /// Allocates `len` bytes; `len` is not 0.
+        /// Allocates `len` bytes, or nothing if there is no memory for them.
         pub(crate) fn new(len: usize) -> Option<Self> {
             let layout = Layout::from_size_align(len.max(1), PAYLOAD_ALIGN).ok()?;
             // SAFETY: the size is not 0.
-            let base = unsafe { alloc_zeroed(layout) };
-            match NonNull::new(base) {
-                Some(base) => Some(Self { base, layout }),
-                None => handle_alloc_error(layout),
-            }
+            let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+            Some(Self { base, layout })
         }
 
         pub(crate) fn payload(&self) -> Payload {
@@ -376,30 +377,6 @@ mod payload {
 
         pub(crate) unsafe fn store_word(self, at: usize, value: u64) {
             self.cell(at).value.store(value, Relaxed);
-        }
-
-        pub(crate) unsafe fn write_shared(self, at: usize, from: *const u8, len: usize) {
-            assert!(len % WORD == 0, "models use whole words");
-            for done in (0..len).step_by(WORD) {
-                // SAFETY: `done` is within `len`.
-                let next = unsafe { from.add(done) };
-                // SAFETY: a whole word is left.
-                let word = unsafe { next.cast::<u64>().read_unaligned() };
-                // SAFETY: the caller's promise is the same.
-                unsafe { self.store_word(at + done, word) };
-            }
-        }
-
-        pub(crate) unsafe fn read_shared(self, at: usize, to: *mut u8, len: usize) {
-            assert!(len % WORD == 0, "models use whole words");
-            for done in (0..len).step_by(WORD) {
-                // SAFETY: the caller's promise is the same.
-                let word = unsafe { self.load_word(at + done) };
-                // SAFETY: `done` is within `len`.
-                let next = unsafe { to.add(done) };
-                // SAFETY: room for a whole word is left.
-                unsafe { next.cast::<u64>().write_unaligned(word) };
-            }
         }
 
         /// A model has no memory to hand out.

@@ -8,7 +8,8 @@
 //! W1  publish (Release)              S1  bell |= ASLEEP
 //! W2  light barrier                  S2  heavy barrier
 //! W3  bell & ASLEEP ?                S3  attempt: is it published ?
-//! W4  bell &= !ASLEEP, wake all      S4  futex wait while bell is what S1 left
+//! W4  bell &= !ASLEEP, + 1 ring,     S4  futex wait while bell is what S1 left
+//!     wake all
 //! ```
 //!
 //! This is Dekker's pattern: with a full barrier at W2 and S2 either W3 sees S1 or S3 sees W1. The heavy
@@ -16,19 +17,21 @@
 //! barrier between S1 and S3; where a waker is in its program at that moment, it is before W1 (then W3
 //! sees S1), after W3 (then S3 sees W1), or between, where the barrier it is made to execute stands for
 //! W2. A process that is not registered executes a real fence at W2. If W3 sees S1, then W4 either comes
-//! before the futex call, which then finds a changed word and returns, or after, and wakes it.
+//! before the futex call, which then finds a changed word and returns, or after, and wakes it. The word stays changed even if
+//! somebody else has armed the bell again meanwhile, because it counts the rings.
 //!
-//! Waking all is what keeps the word a flag: a sleeper that is killed leaves no count behind, and a
+//! Waking all is what lets a flag do: a sleeper that is killed leaves no count behind, and a
 //! sleeper that was woken for nothing arms the bell again.
 //!
 //! # The net
 //!
 //! A waker may be killed between W1 and W4. So no sleep is longer than [`SLICE`], after which the attempt
 //! is made again and the leases are inspected. If the attempt then succeeds although the bell
-//! is still armed, the net has caught what the protocol did not; that is counted in the region (`rescues`).
+//! is still armed, the net has caught what the protocol did not, or a waker is just between W1 and W4; that is
+//! counted in the region (`rescues`).
 
 use crate::futex::{Futex, Woken, heavy_barrier, light_barrier};
-use crate::layout::bell::ASLEEP;
+use crate::layout::bell::{ASLEEP, RING};
 use crate::sync::{AcqRel, AtomicU64, REAL, Relaxed, SeqCst, fence, spin, yield_now};
 use std::time::{Duration, Instant};
 
@@ -62,9 +65,17 @@ pub(crate) fn ring_rarely(bell: &Futex) {
 
 #[cold]
 fn wake(bell: &Futex) {
-    // AcqRel: one waker of several clears the flag, after its publication.
-    if bell.word().fetch_and(!ASLEEP, AcqRel) & ASLEEP != 0 {
-        bell.wake_all();
+    let word = bell.word();
+    // Relaxed: the swap decides.
+    let mut found = word.load(Relaxed);
+    while found & ASLEEP != 0 {
+        // The flag goes, and the count of rings goes up.
+        let rung = (found & !ASLEEP).wrapping_add(RING);
+        // AcqRel: one waker of several clears the flag, after its publication.
+        match word.compare_exchange(found, rung, AcqRel, Relaxed) {
+            Ok(_) => return bell.wake_all(),
+            Err(changed) => found = changed,
+        }
     }
 }
 
@@ -106,6 +117,7 @@ pub(crate) fn until<R>(
         }
     }
     let mut look = Look::BeforeSleep;
+    let mut inspected = Instant::now();
     loop {
         // AcqRel: between the last attempt and the next; the barrier below does the rest.
         let armed = bell.word().fetch_or(ASLEEP, AcqRel) | ASLEEP;
@@ -131,9 +143,11 @@ pub(crate) fn until<R>(
         if expired() {
             return None;
         }
-        look = match woken {
-            Woken::TimedOut => Look::Thoroughly,
-            Woken::Rung => Look::BeforeSleep,
-        };
+        // By the clock and not by how the sleep ended: signals may end every one. A model has no clock.
+        look = Look::BeforeSleep;
+        if REAL && inspected.elapsed() >= slice {
+            inspected = Instant::now();
+            look = Look::Thoroughly;
+        }
     }
 }

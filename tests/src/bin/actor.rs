@@ -189,7 +189,10 @@ impl<K: Protocol> Play<K> {
             ["info"] => {
                 let info = self.ring().info();
                 let (voided, returned) = (info.voided, info.returned);
-                format!("voided {voided} returned {returned} rescues {}", info.rescues)
+                format!(
+                    "voided {voided} returned {returned} rescues {}",
+                    info.rescues
+                )
             }
             ["catch_signals"] => {
                 catch_signals();
@@ -250,7 +253,12 @@ impl<K: Protocol> Play<K> {
         let (cpu, switches) = used();
         let result = self.receiver().recv_timeout(time);
         let (cpu_after, switches_after) = used();
-        format!("{} {} {}", cpu_after - cpu, switches_after - switches, said(result))
+        format!(
+            "{} {} {}",
+            cpu_after - cpu,
+            switches_after - switches,
+            said(result)
+        )
     }
 }
 
@@ -258,7 +266,11 @@ extern "C" fn nothing(_signal: libc::c_int) {}
 
 /// Has SIGUSR1 interrupt system calls, and do nothing else.
 fn catch_signals() {
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
     // SAFETY: the handler does nothing.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("a handler");
 }
@@ -277,13 +289,25 @@ fn own_tmpfs(directory: &str, size: &str) -> nix::Result<()> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(NONE, "/", NONE, private, NONE)?;
     let size = format!("size={size}");
-    mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+    mount(
+        Some("tmpfs"),
+        directory,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(size.as_str()),
+    )
 }
 
 fn list(directory: &str) -> String {
     let entries = std::fs::read_dir(directory).expect("a directory");
     let names: Vec<_> = entries
-        .map(|entry| entry.expect("a name").file_name().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("a name")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.join(" ")
 }
