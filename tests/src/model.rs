@@ -102,6 +102,11 @@ struct Entry {
 #[derive(Debug)]
 pub struct Slot(Option<Entry>);
 
+/// How often a record came back, one more time: beyond 63 the count goes on from 32.
+fn again(tries: u64) -> u64 {
+    if tries < 63 { tries + 1 } else { 32 }
+}
+
 /// The reference, on one kind of buffer.
 #[derive(Debug)]
 pub struct Model<B> {
@@ -221,7 +226,7 @@ impl<B: Buffer<Slot>> Model<B> {
         let seen = (entry.record.clone(), entry.tries);
         match ending {
             Ending::Done => entry.state = State::Done,
-            Ending::Dropped if words => entry.tries = (entry.tries + 1).min(63),
+            Ending::Dropped if words => entry.tries = again(entry.tries),
             Ending::Leaked if words => entry.state = State::Taken(receiver),
             // Nothing was written, so nothing comes back.
             Ending::Dropped | Ending::Leaked => {}
@@ -247,7 +252,7 @@ impl<B: Buffer<Slot>> Model<B> {
             if let Some(entry) = self.try_entry(at) {
                 if entry.state == State::Taken(receiver) {
                     entry.state = State::Ready;
-                    entry.tries = (entry.tries + 1).min(63);
+                    entry.tries = again(entry.tries);
                 }
             }
         }

@@ -100,6 +100,26 @@ impl Name {
         self.path().symlink_metadata().is_ok() || self.segment().is_some()
     }
 
+    /// What lies in the segment.
+    pub fn segment_bytes(&self) -> Option<Vec<u8>> {
+        let id = self.segment()?;
+        // SAFETY: all zeros is a value of this plain struct.
+        let mut stat: libc::shmid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: IPC_STAT fills the struct, which outlives the call.
+        let told = unsafe { libc::shmctl(id, libc::IPC_STAT, &raw mut stat) };
+        // SAFETY: the kernel chooses the address.
+        let base = unsafe { libc::shmat(id, std::ptr::null(), libc::SHM_RDONLY) };
+        if told < 0 || base as isize == -1 {
+            return None;
+        }
+        let mut bytes = vec![0; stat.shm_segsz];
+        // SAFETY: the segment is attached and as long as the vector; nobody writes to it meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(base.cast(), bytes.as_mut_ptr(), bytes.len()) };
+        // SAFETY: attached above, and not used any more.
+        unsafe { libc::shmdt(base) };
+        Some(bytes)
+    }
+
     /// The segment's identifier.
     fn segment(&self) -> Option<i32> {
         let Location::Sysv(key) = self.location else {

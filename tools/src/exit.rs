@@ -44,10 +44,7 @@ impl Exit {
             "not a ring, or one of another kind, type or version",
         ),
         (Self::Permission, "permission denied"),
-        (
-            Self::PeerDead,
-            "the process on the other side died unclosed",
-        ),
+        (Self::PeerDead, "everybody on the other side was killed"),
         (Self::Interrupted, "ended by SIGINT (Ctrl-C)"),
         (Self::Terminated, "ended by SIGTERM"),
     ];

@@ -88,11 +88,12 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
     let tail = view.header().tail.load(Acquire);
     let current = from.wrapping_sub(start) < geometry.units;
     let mut position = if current { from } else { start };
+    let mut changed = false;
     for _ in 0..limit.min(geometry.units) {
         let units = match record_at(view, words, position, tail) {
             Ok(Record::Open { units, word }) => {
                 if is_orphan(view, witness, words.who(word)) {
-                    void(view, words, position, word);
+                    changed |= void(view, words, position, word);
                 }
                 units
             }
@@ -102,10 +103,12 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
                     let word = view.receiver_word(position).load(Acquire);
                     let current = words.age(word, position) == Age::Current;
                     if current && words.who(word) == who::AGAIN {
-                        // Whoever gave it back may have been killed before it could say so.
+                        // Whoever gave it back may have been killed before it could say so. Only receivers are rung: a
+                        // sender that comes here before it sleeps would wake itself again and again.
                         announce_return(view);
+                        wait::ring_rarely(&view.header().data);
                     } else if current && is_orphan(view, witness, words.who(word)) {
-                        give_back(view, words, position, word);
+                        changed |= give_back(view, words, position, word);
                     }
                 }
                 units
@@ -122,7 +125,10 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
     if geometry.receiver_words {
         help_free(view);
     }
-    ring_both(view);
+    if changed {
+        // Only then: the caller may be about to sleep on one of the bells.
+        ring_both(view);
+    }
     position
 }
 

@@ -257,9 +257,11 @@ impl<'a> Demo<'a> {
             ),
         };
         // The end that we sent into is closed now, so the echo ends too.
-        let ended = crew.finish(|| self.bar.tick());
-        let latency = latency?;
-        ended.map(|_| latency)
+        match (latency, crew.finish(|| self.bar.tick())) {
+            (Ok(latency), Ok(_)) => Ok(latency),
+            (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
+            (Err(ours), Err(its)) => Err(format!("{ours}; {its}")),
+        }
     }
 
     /// The rates of all rounds, and how many times the pipe's the ring's are.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How long an echo may take before the CPU is offered to others.
-const PATIENCE: Duration = Duration::from_micros(10);
+const PATIENCE: Duration = Duration::from_micros(3);
 
 /// Messages that go there and back one by one before the schedule begins.
 const WARM_UP: u64 = 200;
