@@ -17,7 +17,8 @@ use crate::ring::Message;
 use crate::side::{RecvSide, SendSide};
 use crate::sync::{AcqRel, Acquire, Relaxed};
 use crate::view::View;
-use crate::{futex, mpmc, recover, spsc, wait};
+use crate::wait::{self, Patience};
+use crate::{futex, mpmc, recover, spsc};
 use annulus_channel::{Fault, SendError, TrySendError};
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -147,6 +148,8 @@ pub(crate) struct Link {
     pub(crate) idle: u32,
     /// How far the last inspection got.
     pub(crate) swept: u64,
+    /// How long to spin before a sleep.
+    pub(crate) patience: Patience,
 }
 
 impl Link {
@@ -176,6 +179,7 @@ impl Link {
             arrivals: 0,
             idle: 0,
             swept: 0,
+            patience: Patience::new(),
         };
         link.arrivals = link.arrivals_now();
         // A receiver that comes after the senders have gone shall still find the end.

@@ -191,21 +191,18 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         }
         let shared = Arc::clone(&self.link.shared);
         let header = shared.view.header();
-        let slice = self.link.slice();
-        let done = wait::until(
-            &header.data,
-            &header.audit.rescues,
-            slice,
-            deadline,
-            |look| {
-                match look {
-                    Look::Quickly => {}
-                    Look::BeforeSleep => self.link.unblock(self.side.front()),
-                    Look::Thoroughly => self.link.inspect(),
-                }
-                once(self)
-            },
-        );
+        let (bell, slice) = (&header.data, self.link.slice());
+        let rescues = &header.audit.rescues;
+        let mut patience = self.link.patience;
+        let done = wait::until(bell, rescues, slice, deadline, &mut patience, |look| {
+            match look {
+                Look::Quickly => {}
+                Look::BeforeSleep => self.link.unblock(self.side.front()),
+                Look::Thoroughly => self.link.inspect(),
+            }
+            once(self)
+        });
+        self.link.patience = patience;
         done.unwrap_or(Err(RecvTimeoutError::Timeout))
     }
 }

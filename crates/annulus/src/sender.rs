@@ -156,7 +156,9 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
         let shared = Arc::clone(&self.link.shared);
         let header = shared.view.header();
         let (bell, slice) = (&header.room.bell, self.link.slice());
-        wait::until(bell, &header.audit.rescues, slice, deadline, |look| {
+        let rescues = &header.audit.rescues;
+        let mut patience = self.link.patience;
+        let done = wait::until(bell, rescues, slice, deadline, &mut patience, |look| {
             match look {
                 Look::Quickly => {}
                 // Relaxed: whatever lies there is looked at with Acquire.
@@ -164,7 +166,9 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
                 Look::Thoroughly => self.link.inspect(),
             }
             attempt(self)
-        })
+        });
+        self.link.patience = patience;
+        done
     }
 }
 

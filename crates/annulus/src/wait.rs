@@ -41,11 +41,57 @@ pub(crate) const SLICE: Duration = Duration::from_millis(100);
 /// The longest sleep where the kernel refuses membarrier, so that a wake may be lost.
 const SHORT_SLICE: Duration = Duration::from_millis(1);
 
-/// Attempts before the processor is given up. A model needs none: its scheduler tries every order.
+/// Attempts before the processor is given up, at most. A model needs none: its scheduler tries every order.
 const SPINS: u32 = if REAL { 128 } else { 0 };
 
+/// The fewest attempts worth making.
+const FEW_SPINS: u32 = SPINS / 8;
+
+/// After so many waits without spinning, it is tried again.
+const RETRY: u32 = 16;
+
 /// Attempts between yields to other threads, before going to sleep.
-const YIELDS: u32 = if REAL { 8 } else { 0 };
+const YIELDS: u32 = if REAL { 2 } else { 0 };
+
+/// How long a handle spins before it sleeps: as long as that has lately been of use.
+///
+/// Spinning is for a peer that is at work on another processor. One that sleeps takes longer to wake than it pays to spin,
+/// and one that is on our own processor cannot go on while we do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    spins: u32,
+    waits: u32,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self {
+            spins: SPINS,
+            waits: 0,
+        }
+    }
+
+    /// The attempts to make now.
+    fn spins(&mut self) -> u32 {
+        self.waits = self.waits.wrapping_add(1);
+        if self.spins == 0 && self.waits % RETRY == 0 {
+            FEW_SPINS
+        } else {
+            self.spins
+        }
+    }
+
+    /// The attempt after so many spins succeeded: the next wait may take twice as many.
+    fn rewarded(&mut self, spins: u32) {
+        self.spins = (2 * spins).clamp(FEW_SPINS, SPINS);
+    }
+
+    /// So many spins were in vain.
+    fn disappointed(&mut self, spins: u32) {
+        let half = spins / 2;
+        self.spins = if half < FEW_SPINS { 0 } else { half };
+    }
+}
 
 /// Wakes the sleepers, if there are any. `registered`: see [`light_barrier`].
 #[inline]
@@ -98,15 +144,19 @@ pub(crate) fn until<R>(
     rescues: &AtomicU64,
     slice: Duration,
     deadline: Option<Instant>,
+    patience: &mut Patience,
     mut attempt: impl FnMut(Look) -> Option<R>,
 ) -> Option<R> {
     let expired = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-    for _ in 0..SPINS {
+    let spins = patience.spins();
+    for spun in 0..spins {
         spin();
         if let Some(done) = attempt(Look::Quickly) {
+            patience.rewarded(spun);
             return Some(done);
         }
     }
+    patience.disappointed(spins);
     for _ in 0..YIELDS {
         if expired() {
             return None;
