@@ -238,10 +238,10 @@ impl<B: Buffer<Slot>> Model<B> {
     /// What a sender's next operation does first, and its close: gives up a claim whose guard was leaked.
     pub fn settle_sender(&mut self, sender: usize) {
         for at in 0..self.buffer.len() {
-            if let Some(entry) = self.try_entry(at) {
-                if entry.state == State::Open(sender) {
-                    entry.state = State::Void;
-                }
+            if let Some(entry) = self.try_entry(at)
+                && entry.state == State::Open(sender)
+            {
+                entry.state = State::Void;
             }
         }
     }
@@ -249,11 +249,11 @@ impl<B: Buffer<Slot>> Model<B> {
     /// What a receiver's next operation does first, and its close: puts back what it had taken.
     pub fn settle_receiver(&mut self, receiver: usize) {
         for at in 0..self.buffer.len() {
-            if let Some(entry) = self.try_entry(at) {
-                if entry.state == State::Taken(receiver) {
-                    entry.state = State::Ready;
-                    entry.tries = again(entry.tries);
-                }
+            if let Some(entry) = self.try_entry(at)
+                && entry.state == State::Taken(receiver)
+            {
+                entry.state = State::Ready;
+                entry.tries = again(entry.tries);
             }
         }
     }

@@ -631,34 +631,42 @@ fn of_those_who_create_a_new_ring_at_once_one_succeeds() {
 
 // The end.
 
+fn leaves_nothing<K: Protocol>(medium: Medium) {
+    let name = Name::on(medium).unwrap();
+    let options = RingOptions::new()
+        .capacity(4)
+        .unlink_when_finished(true)
+        .clone();
+    let ring: Ring<u64, K> = create(&options, medium, Some(&name)).unwrap();
+    drop(ring.receiver().unwrap());
+    assert!(name.exists(), "no sender has come");
+    // A sender that finds no receiver any more sends nothing, so one is there.
+    let mut receiver = ring.receiver().unwrap();
+    let mut sender = ring.sender().unwrap();
+    sender.send_slice(&[1, 2]).unwrap();
+    drop(sender);
+    assert_eq!(receiver.try_recv(), Ok(1));
+    drop(receiver);
+    assert!(
+        name.exists(),
+        "{} on {medium:?}: something is left to be received",
+        K::KIND
+    );
+    let mut receiver = ring.receiver().unwrap();
+    assert_eq!(receiver.try_recv(), Ok(2));
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    drop(receiver);
+    assert!(!name.exists(), "{} on {medium:?}: finished", K::KIND);
+    assert!(ring.sender().is_err(), "nobody would find it");
+}
+
 #[test]
 fn a_finished_ring_leaves_nothing_if_asked() {
     for medium in NAMED {
-        let name = Name::on(medium).unwrap();
-        let ring: Ring<u64, Mpmc> = create(
-            RingOptions::new().capacity(4).unlink_when_finished(true),
-            medium,
-            Some(&name),
-        )
-        .unwrap();
-        drop(ring.receiver().unwrap());
-        assert!(name.exists(), "no sender has come");
-        let mut sender = ring.sender().unwrap();
-        sender.send_slice(&[1, 2]).unwrap();
-        drop(sender);
-        let mut receiver = ring.receiver().unwrap();
-        assert_eq!(receiver.try_recv(), Ok(1));
-        drop(receiver);
-        assert!(
-            name.exists(),
-            "{medium:?}: something is left to be received"
-        );
-        let mut receiver = ring.receiver().unwrap();
-        assert_eq!(receiver.try_recv(), Ok(2));
-        assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
-        drop(receiver);
-        assert!(!name.exists(), "{medium:?}: finished");
-        assert!(ring.sender().is_err(), "nobody would find it");
+        leaves_nothing::<Spsc>(medium);
+        leaves_nothing::<Mpsc>(medium);
+        leaves_nothing::<Spmc>(medium);
+        leaves_nothing::<Mpmc>(medium);
     }
 }
 

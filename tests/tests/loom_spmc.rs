@@ -73,5 +73,5 @@ fn a_waiting_sender_returns_a_dead_ones_record() {
 
 #[test]
 fn a_late_receiver_is_not_led_astray() {
-    models::a_late_receiver_is_not_led_astray(Some(2));
+    models::a_late_receiver_is_not_led_astray(Some(1));
 }

@@ -177,11 +177,12 @@ macro_rules! tests {
 tests! {
     Spsc spsc: a_receiver_is_woken 3, a_sender_is_woken 3, each_wakes_the_other 3, a_release_wakes 3,
         a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3;
-    Mpsc mpsc: a_receiver_is_woken 3, a_sender_is_woken 3, each_wakes_the_other 2, a_release_wakes 3,
-        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, two_senders_are_woken 1, an_abort_wakes 3;
-    Spmc spmc: a_receiver_is_woken 3, a_sender_is_woken 3, each_wakes_the_other 2, a_release_wakes 3,
-        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, a_batch_wakes_two_receivers 1, a_close_wakes_two_receivers 2;
-    Mpmc mpmc: a_receiver_is_woken 3, a_sender_is_woken 3, each_wakes_the_other 2, a_release_wakes 3,
-        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, two_senders_are_woken 1, an_abort_wakes 3,
-        a_batch_wakes_two_receivers 1, a_close_wakes_two_receivers 2;
+    Mpsc mpsc: a_receiver_is_woken 2, a_sender_is_woken 2, each_wakes_the_other 1, a_release_wakes 2,
+        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, two_senders_are_woken 1, an_abort_wakes 2;
+    Spmc spmc: a_receiver_is_woken 2, a_sender_is_woken 2, each_wakes_the_other 1, a_release_wakes 2,
+        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, a_batch_wakes_two_receivers 1,
+        a_close_wakes_two_receivers 2;
+    Mpmc mpmc: a_receiver_is_woken 2, a_sender_is_woken 2, each_wakes_the_other 1, a_release_wakes 2,
+        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, an_abort_wakes 2, a_batch_wakes_two_receivers 1,
+        a_close_wakes_two_receivers 2;
 }

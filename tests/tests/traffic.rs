@@ -3,9 +3,13 @@
 #![cfg(not(loom))]
 
 use annulus::{
-    Message, Mpmc, Mpsc, Order, Protocol, Receiver, Ring, RingOptions, Sender, Spmc, Spsc,
+    Message, Mpmc, Mpsc, Order, Protocol, Receiver, RecvError, Ring, RingOptions, Sender, Spmc,
+    Spsc, TryRecvError,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 /// Sends a message that says this.
 type SendOne<T, K> = fn(&mut Sender<T, K>, u64);
@@ -184,7 +188,7 @@ fn batches_come_once_and_in_order() {
             20_000,
             // A hundred at a time, which is more than the ring holds.
             |sender, message| {
-                if message as u32 % 100 == 0 {
+                if (message as u32).is_multiple_of(100) {
                     let values: Vec<u64> = (message..message + 100).collect();
                     sender.send_slice(&values).unwrap();
                 }
@@ -205,26 +209,72 @@ fn batches_come_once_and_in_order() {
 }
 
 #[test]
-fn those_who_come_late_hear_the_end_after_the_last_message() {
-    let ring: Ring<u64, Mpmc> = options(Order::Total, 8).heap().unwrap();
+fn the_end_comes_after_the_last_message_of_everybody() {
+    const ROUNDS: u64 = 10_000;
+    let ring: Ring<u64, Spsc> = options(Order::Total, 8).heap().unwrap();
     let mut receiver = ring.receiver().unwrap();
-    for round in 0..2000 {
-        let mut sender = ring.sender().unwrap();
-        let sending = thread::spawn(move || {
+    // How many rounds the receiver has finished.
+    let finished = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&finished);
+    let sending = thread::spawn(move || {
+        for round in 0..ROUNDS {
+            while seen.load(SeqCst) < round {
+                thread::yield_now();
+            }
+            let mut sender = ring.sender().unwrap();
             for number in 0..3 {
                 sender.send(round * 3 + number).unwrap();
             }
-        });
+        }
+    });
+    for round in 0..ROUNDS {
         let mut got = vec![];
         // The end of the sender before may still be heard; but not after a message of this one.
         while got.len() < 3 {
-            match receiver.recv() {
+            match receiver.try_recv() {
                 Ok(message) => got.push(message),
+                Err(TryRecvError::Empty) => {}
                 Err(_) => assert!(got.is_empty(), "the end came after {got:?}"),
             }
         }
         assert_eq!(got, [0, 1, 2].map(|number| round * 3 + number));
-        sending.join().unwrap();
-        assert!(receiver.recv().is_err());
+        finished.store(round + 1, SeqCst);
+    }
+    sending.join().unwrap();
+    assert_eq!(receiver.recv(), Err(RecvError::Disconnected));
+}
+
+fn wakes<K: Protocol + Moves + 'static>(capacity: usize, slow_sender: bool) {
+    const ROUNDS: u64 = 50;
+    let ring: Ring<u64, K> = options(Order::Total, capacity).memfd().unwrap();
+    let (mut sender, mut receiver) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    let nap = |slow| {
+        if slow {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let receiving = thread::spawn(move || {
+        while receiver.recv().is_ok() {
+            nap(!slow_sender);
+        }
+    });
+    for number in 0..ROUNDS {
+        nap(slow_sender);
+        sender.send(number).unwrap();
+    }
+    drop(sender);
+    receiving.join().unwrap();
+    // A waker that was held up between message and bell may count as one now and then.
+    let rescues = ring.info().rescues;
+    assert!(rescues <= ROUNDS / 10, "{}: {rescues} rescues", K::KIND);
+}
+
+#[test]
+fn sleepers_are_woken_and_not_left_to_the_safety_net() {
+    for slow_sender in [true, false] {
+        wakes::<Spsc>(1, slow_sender);
+        wakes::<Mpsc>(1, slow_sender);
+        wakes::<Spmc>(1, slow_sender);
+        wakes::<Mpmc>(1, slow_sender);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const LEASES: usize = scaled(128, 6);
 
 /// Bytes kept of a message type's name.
-pub(crate) const NAME_LEN: usize = 128;
+pub(crate) const NAME_LEN: usize = scaled(128, 32);
 
 /// Bytes of a cell in a many-sided ring of byte records.
 pub(crate) const CELL: usize = scaled(64, 8);
