@@ -12,3 +12,4 @@ pub mod rights;
 pub mod storm;
 pub mod subject;
 pub mod textbook;
+pub mod watch;

@@ -1,9 +1,10 @@
 //! Where test rings live. A [`Name`] is nobody else's, and nothing is left of it when it is dropped,
-//! which a failing test does too.
+//! which a failing test does too, or when the process ends, if a thread hangs with it.
 
 use annulus::{Location, Message, OpenError, Protocol, Ring, RingOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use tempfile::TempDir;
 
 /// The kinds of memory that a ring can lie in.
@@ -28,6 +29,47 @@ pub struct Name {
     _dir: Option<TempDir>,
 }
 
+/// The names that are not dropped yet.
+static LIVE: Mutex<Vec<Location>> = Mutex::new(vec![]);
+
+fn live() -> MutexGuard<'static, Vec<Location>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// At the end of the process: removes what hanging threads still have.
+extern "C" fn remove_all() {
+    let left = std::mem::take(&mut *live());
+    left.iter().for_each(remove);
+}
+
+/// Removes whatever has this name.
+fn remove(location: &Location) {
+    if let Some(id) = segment(location) {
+        // SAFETY: IPC_RMID reads no buffer.
+        unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+    }
+    let _ = std::fs::remove_file(path(location));
+}
+
+/// The file that has the name; of a System V segment, the one with its locks.
+fn path(location: &Location) -> PathBuf {
+    match location {
+        Location::Shm(name) => Path::new("/dev/shm").join(name),
+        Location::File(path) => path.clone(),
+        Location::Sysv(key) => PathBuf::from(format!("/dev/shm/annulus.sysv-{key:08x}.lock")),
+    }
+}
+
+/// The identifier of the segment of this name.
+fn segment(location: &Location) -> Option<i32> {
+    let Location::Sysv(key) = *location else {
+        return None;
+    };
+    // SAFETY: takes no pointer.
+    let id = unsafe { libc::shmget(key, 0, 0) };
+    (id >= 0).then_some(id)
+}
+
 /// Tells this name from others of the process.
 fn number() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
@@ -38,22 +80,20 @@ impl Name {
     /// A new name in shared memory.
     pub fn shm() -> Self {
         let name = format!("annulus-test-{}-{}", std::process::id(), number());
-        Self::of(Location::Shm(name))
+        Self::of(Location::Shm(name), None)
     }
 
     /// A new path, in a new directory.
     pub fn file() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        Self {
-            location: Location::File(dir.path().join("ring")),
-            _dir: Some(dir),
-        }
+        let path = dir.path().join("ring");
+        Self::of(Location::File(path), Some(dir))
     }
 
     /// A new key.
     pub fn sysv() -> Self {
         let key = std::process::id() << 12 | (number() & 0xfff);
-        Self::of(Location::Sysv(key as i32))
+        Self::of(Location::Sysv(key as i32), None)
     }
 
     /// A new name for this medium, if it has names.
@@ -66,10 +106,16 @@ impl Name {
         }
     }
 
-    fn of(location: Location) -> Self {
+    fn of(location: Location, dir: Option<TempDir>) -> Self {
+        static AT_EXIT: Once = Once::new();
+        AT_EXIT.call_once(|| {
+            // SAFETY: the function may be called at any time.
+            unsafe { libc::atexit(remove_all) };
+        });
+        live().push(location.clone());
         Self {
             location,
-            _dir: None,
+            _dir: dir,
         }
     }
 
@@ -88,21 +134,17 @@ impl Name {
 
     /// The file that has the name; of a System V segment, the one with its locks.
     pub fn path(&self) -> PathBuf {
-        match &self.location {
-            Location::Shm(name) => Path::new("/dev/shm").join(name),
-            Location::File(path) => path.clone(),
-            Location::Sysv(key) => PathBuf::from(format!("/dev/shm/annulus.sysv-{key:08x}.lock")),
-        }
+        path(&self.location)
     }
 
     /// Whether anything of this name is there.
     pub fn exists(&self) -> bool {
-        self.path().symlink_metadata().is_ok() || self.segment().is_some()
+        self.path().symlink_metadata().is_ok() || segment(&self.location).is_some()
     }
 
     /// What lies in the segment.
     pub fn segment_bytes(&self) -> Option<Vec<u8>> {
-        let id = self.segment()?;
+        let id = segment(&self.location)?;
         // SAFETY: all zeros is a value of this plain struct.
         let mut stat: libc::shmid_ds = unsafe { std::mem::zeroed() };
         // SAFETY: IPC_STAT fills the struct, which outlives the call.
@@ -119,25 +161,12 @@ impl Name {
         unsafe { libc::shmdt(base) };
         Some(bytes)
     }
-
-    /// The segment's identifier.
-    fn segment(&self) -> Option<i32> {
-        let Location::Sysv(key) = self.location else {
-            return None;
-        };
-        // SAFETY: takes no pointer.
-        let id = unsafe { libc::shmget(key, 0, 0) };
-        (id >= 0).then_some(id)
-    }
 }
 
 impl Drop for Name {
     fn drop(&mut self) {
-        if let Some(id) = self.segment() {
-            // SAFETY: IPC_RMID reads no buffer.
-            unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
-        }
-        let _ = std::fs::remove_file(self.path());
+        remove(&self.location);
+        live().retain(|other| *other != self.location);
     }
 }
 

@@ -8,6 +8,7 @@ use annulus::{
 };
 use annulus_tests::actor::Actor;
 use annulus_tests::place::{Medium, Name, create};
+use annulus_tests::watch::Watch;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -167,10 +168,7 @@ fn half_the_ring_less_a_header_fits_and_one_byte_more_does_not() {
     }
 }
 
-fn wraps<K: Protocol>(start: u64)
-where
-    K: Send + Sync + 'static,
-{
+fn wraps<K: Protocol + Send + Sync + 'static>(start: u64) {
     const EACH: u64 = 1000;
     let ring: Ring<u64, K> = RingOptions::new()
         .capacity(5)
@@ -209,6 +207,7 @@ where
 
 #[test]
 fn positions_and_laps_wrap_under_traffic() {
+    let _watch = Watch::start();
     // 2^54 positions are all that a control word tells apart.
     for boundary in [0, 1 << 8, 1 << 31, 1 << 32, 1 << 53, 1 << 54, 1 << 63] {
         let start = u64::wrapping_sub(boundary, 500);
@@ -769,6 +768,7 @@ fn any_bit_of_the_cold_header_makes_an_error_or_a_usable_ring() {
 
 #[test]
 fn no_bit_of_the_rest_of_the_header_makes_a_crash_or_a_hang() {
+    let _watch = Watch::start();
     flips::<Spsc>(512..1408);
     flips::<Spmc>(512..1408);
     flips::<Mpmc>(512..1408);

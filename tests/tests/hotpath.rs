@@ -5,6 +5,7 @@
 use annulus::{Mpmc, Mpsc, Protocol, Ring, RingOptions, Spmc, Spsc};
 use annulus_tests::actor::Actor;
 use annulus_tests::place::Name;
+use annulus_tests::watch::Watch;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::process::Command;
@@ -108,6 +109,7 @@ fn bytes_allocate_nothing<K: Protocol>() {
 
 #[test]
 fn after_attach_a_message_allocates_nothing() {
+    let _watch = Watch::start();
     typed_allocates_nothing::<Spsc>();
     typed_allocates_nothing::<Mpsc>();
     typed_allocates_nothing::<Spmc>();

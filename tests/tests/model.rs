@@ -8,6 +8,7 @@ use annulus::{Mpmc, Mpsc, Order, Protocol, RingOptions, Spmc, Spsc};
 use annulus_tests::model::{Ending, Model, No, Record, Rules, Slot};
 use annulus_tests::subject::{Bytes, Handles, Subject, Typed};
 use annulus_tests::textbook::{Queue, Textbook};
+use annulus_tests::watch::Watch;
 use bytemuck::Pod;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -210,6 +211,7 @@ fn try_out<K: Protocol>(
         start,
         max_record: size.unwrap_or_else(|| (units * bytes_of_a_unit.unwrap_or(1)) as usize / 2 - 8),
     };
+    let _watch = Watch::start();
     let mut trial = Trial {
         subject,
         rules,

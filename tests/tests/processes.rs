@@ -11,6 +11,7 @@ use annulus::{
 use annulus_tests::actor::{Actor, PATIENCE};
 use annulus_tests::place::{Medium, Name, create};
 use annulus_tests::storm::{self, Notes};
+use annulus_tests::watch::Watch;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -69,6 +70,7 @@ fn meet<K: Protocol>(medium: Medium) {
 
 #[test]
 fn unrelated_processes_meet_by_name() {
+    let _watch = Watch::start();
     for medium in [Medium::Shm, Medium::File, Medium::Sysv] {
         meet::<Spsc>(medium);
         meet::<Mpsc>(medium);
@@ -88,6 +90,7 @@ fn heir<K: Protocol>(fd: BorrowedFd<'_>) -> Actor {
 
 #[test]
 fn a_memory_file_is_inherited() {
+    let _watch = Watch::start();
     let ring: Ring<u64, Spsc> = RingOptions::new().capacity(4).memfd().unwrap();
     let fd = ring.as_fd().unwrap();
     let (mut one, mut other) = (heir::<Spsc>(fd), heir::<Spsc>(fd));
@@ -99,6 +102,7 @@ fn a_memory_file_is_inherited() {
 
 #[test]
 fn the_only_place_of_a_side_is_refused_to_a_second() {
+    let _watch = Watch::start();
     let name = Name::shm();
     let ring = new::<Spsc>(&name);
     let mut holder = guest::<Spsc>(&name);
@@ -154,6 +158,7 @@ fn take_over<K: Protocol>(medium: Medium) {
 
 #[test]
 fn a_killed_holder_is_succeeded_and_the_position_continues() {
+    let _watch = Watch::start();
     for medium in [Medium::Shm, Medium::File, Medium::Sysv] {
         take_over::<Spsc>(medium);
         take_over::<Mpsc>(medium);
@@ -200,6 +205,7 @@ fn open_claim<K: Protocol + Send + Sync + 'static>(order: Order) {
 
 #[test]
 fn a_killed_sender_with_an_open_claim_holds_nobody_up() {
+    let _watch = Watch::start();
     open_claim::<Mpsc>(Order::Total);
     open_claim::<Mpmc>(Order::Total);
     open_claim::<Mpsc>(Order::PerSender);
@@ -244,6 +250,7 @@ fn held_record<K: Protocol>(tries: u64) {
 
 #[test]
 fn a_record_that_a_killed_receiver_held_goes_to_another() {
+    let _watch = Watch::start();
     held_record::<Spsc>(0);
     held_record::<Mpsc>(0);
     held_record::<Spmc>(1);
@@ -252,6 +259,7 @@ fn a_record_that_a_killed_receiver_held_goes_to_another() {
 
 #[test]
 fn a_waiting_receiver_gets_the_record_that_a_killed_one_held() {
+    let _watch = Watch::start();
     let name = Name::shm();
     let ring = new::<Mpmc>(&name);
     let mut sender = ring.sender().unwrap();
@@ -291,6 +299,7 @@ fn stopped(order: Order) -> (Name, Ring<u64, Mpmc>, Actor, Receiver<u64, Mpmc>) 
 
 #[test]
 fn a_stopped_sender_holds_total_order_up_and_is_never_repaired() {
+    let _watch = Watch::start();
     let (_name, ring, mut sleeper, mut receiver) = stopped(Order::Total);
     let wait = Duration::from_millis(1500);
     assert_eq!(
@@ -307,6 +316,7 @@ fn a_stopped_sender_holds_total_order_up_and_is_never_repaired() {
 
 #[test]
 fn a_stopped_sender_does_not_hold_the_order_of_others_up() {
+    let _watch = Watch::start();
     let (_name, ring, mut sleeper, mut receiver) = stopped(Order::PerSender);
     assert_eq!(next(&mut receiver), Ok(2));
     let wait = Duration::from_millis(500);
@@ -347,6 +357,7 @@ fn peer_dead<K: Protocol + Send + Sync + 'static>() {
 
 #[test]
 fn the_survivor_on_a_memory_file_is_told_within_a_second() {
+    let _watch = Watch::start();
     peer_dead::<Spsc>();
     peer_dead::<Mpsc>();
     peer_dead::<Spmc>();
@@ -355,6 +366,7 @@ fn the_survivor_on_a_memory_file_is_told_within_a_second() {
 
 #[test]
 fn a_ring_in_a_file_outlives_everybody() {
+    let _watch = Watch::start();
     let name = Name::file();
     let mut one = actor(&["ring", "mpmc", &name.word()]);
     one.must("create 16");
@@ -378,6 +390,7 @@ fn a_ring_in_a_file_outlives_everybody() {
 
 #[test]
 fn there_are_126_places() {
+    let _watch = Watch::start();
     let name = Name::shm();
     let ring = new::<Mpmc>(&name);
     let (mut one, mut other) = (guest::<Mpmc>(&name), guest::<Mpmc>(&name));
@@ -405,6 +418,7 @@ fn there_are_126_places() {
 
 #[test]
 fn signals_do_not_end_a_call_that_waits() {
+    let _watch = Watch::start();
     let name = Name::shm();
     let ring = new::<Spsc>(&name);
     let mut sender = ring.sender().unwrap();
@@ -431,6 +445,7 @@ fn signals_do_not_end_a_call_that_waits() {
 
 #[test]
 fn in_a_storm_each_message_comes_once_in_its_senders_order_and_nobody_stalls() {
+    let _watch = Watch::start();
     let total: u64 = match std::env::var("ANNULUS_STORM") {
         Ok(count) => count.parse().expect("a number of messages"),
         Err(_) => 200_000,

@@ -6,6 +6,7 @@ use annulus::{
     Message, Mpmc, Mpsc, Order, Protocol, Receiver, RecvError, Ring, RingOptions, Sender, Spmc,
     Spsc, TryRecvError,
 };
+use annulus_tests::watch::Watch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
@@ -113,6 +114,7 @@ fn typed<K: Protocol + Moves + 'static>(order: Order, capacity: usize) {
 
 #[test]
 fn values_come_once_whole_and_in_order() {
+    let _watch = Watch::start();
     for capacity in [1, 2, 5, 64] {
         typed::<Spsc>(Order::Total, capacity);
         typed::<Mpsc>(Order::Total, capacity);
@@ -168,6 +170,7 @@ fn bytes<K: Protocol + Moves + 'static>(order: Order, capacity: usize) {
 
 #[test]
 fn byte_records_come_once_whole_and_in_order() {
+    let _watch = Watch::start();
     bytes::<Spsc>(Order::Total, 1500);
     for capacity in [4096, 16_384] {
         bytes::<Spsc>(Order::Total, capacity);
@@ -181,6 +184,7 @@ fn byte_records_come_once_whole_and_in_order() {
 
 #[test]
 fn batches_come_once_and_in_order() {
+    let _watch = Watch::start();
     fn batches<K: Protocol + Moves + 'static>() {
         let ring: Ring<u64, K> = options(Order::Total, 70).heap().unwrap();
         run(
@@ -210,6 +214,7 @@ fn batches_come_once_and_in_order() {
 
 #[test]
 fn the_end_comes_after_the_last_message_of_everybody() {
+    let _watch = Watch::start();
     const ROUNDS: u64 = 10_000;
     let ring: Ring<u64, Spsc> = options(Order::Total, 8).heap().unwrap();
     let mut receiver = ring.receiver().unwrap();
@@ -271,6 +276,7 @@ fn wakes<K: Protocol + Moves + 'static>(capacity: usize, slow_sender: bool) {
 
 #[test]
 fn sleepers_are_woken_and_not_left_to_the_safety_net() {
+    let _watch = Watch::start();
     for slow_sender in [true, false] {
         wakes::<Spsc>(1, slow_sender);
         wakes::<Mpsc>(1, slow_sender);

@@ -1,7 +1,7 @@
 //! Many senders, many receivers; and with a word array less, many on one side only.
 //!
 //! Each cell has a control word **per side**, in arrays of their own, so that senders and receivers
-//! never write the same line (`layout::Words` says what is in a word):
+//! never write the same line (`words::Words` says what is in a word):
 //!
 //! ```text
 //! senders' word     older lap -> BUSY(owner) -> READY | VOID
@@ -28,7 +28,7 @@
 //!
 //! # Proof
 //!
-//! 1. *One claim a place.* No word recurs (`layout::Words`), so of all swaps from the same older word one
+//! 1. *One claim a place.* No word recurs (`words::Words`), so of all swaps from the same older word one
 //!    wins. A place is derived from words of the current lap only, and these do not change their
 //!    length once another record can lie behind them.
 //! 2. *No cell is written while it is in use.* A claim ends below `freed + room`. `free` passes a record
@@ -60,7 +60,7 @@ pub type Sender<T> = crate::Sender<T, crate::Mpmc>;
 /// One of its receivers.
 pub type Receiver<T> = crate::Receiver<T, crate::Mpmc>;
 
-/// How often a record came back, at most; it stays there.
+/// The greatest number of tries that a word holds.
 const MAX_TRIES: u64 = scaled(63, 1) as u64;
 
 /// What lies at a position, as the sending side left it.
@@ -510,8 +510,11 @@ impl Rx {
                     if age == Age::Older {
                         let done = self.words.word(position, 0, who::DONE);
                         let cell = self.view.receiver_word(position);
-                        // AcqRel: as in `confirm`. Failure: somebody else did the same.
-                        let _ = cell.compare_exchange(word, done, AcqRel, Relaxed);
+                        // AcqRel: as in `confirm`. Failure: somebody else did the same, or the place was freed and
+                        // reused, so that what we read there leads nowhere.
+                        if cell.compare_exchange(word, done, AcqRel, Relaxed).is_err() {
+                            continue;
+                        }
                         self.done += units;
                     }
                     position = position.wrapping_add(units);

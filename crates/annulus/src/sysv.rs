@@ -60,6 +60,8 @@ pub(crate) fn open(
         let mut file = open_lock(key, None);
         if let Err(OpenError::NotFound(_)) = file {
             match find(key) {
+                // Made between our two looks.
+                Ok(_) if lock_path(key).exists() => continue,
                 // A segment without its lock file is not ours, or not any more.
                 Ok(_) => {
                     let expected = lock_path(key);
