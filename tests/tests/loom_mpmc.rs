@@ -38,7 +38,7 @@ fn a_sender_is_succeeded() {
 
 #[test]
 fn a_receiver_is_succeeded() {
-    models::a_receiver_is_succeeded::<Mpmc>(Some(3));
+    models::a_receiver_is_succeeded::<Mpmc>(Some(2));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn senders_race_in_per_sender_order() {
 
 #[test]
 fn senders_race_over_a_wrap() {
-    models::senders_race_over_a_wrap::<Mpmc>(Some(2));
+    models::senders_race_over_a_wrap::<Mpmc>(Some(1));
 }
 
 #[test]

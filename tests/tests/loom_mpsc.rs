@@ -38,7 +38,7 @@ fn a_sender_is_succeeded() {
 
 #[test]
 fn a_receiver_is_succeeded() {
-    models::a_receiver_is_succeeded::<Mpsc>(Some(3));
+    models::a_receiver_is_succeeded::<Mpsc>(Some(2));
 }
 
 #[test]

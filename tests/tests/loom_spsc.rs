@@ -33,7 +33,7 @@ fn a_sender_is_succeeded() {
 
 #[test]
 fn a_receiver_is_succeeded() {
-    models::a_receiver_is_succeeded::<Spsc>(None);
+    models::a_receiver_is_succeeded::<Spsc>(Some(2));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Does each message come once, whole, and in the order of its sender, when threads are at it in earnest? Rings so small that they
-//! are full, empty and at their end all the time.
+//! are full, empty and at their end all the time. `ANNULUS_TRAFFIC=20` sends twenty times as much.
 #![cfg(not(loom))]
 
 use annulus::{
@@ -10,13 +10,19 @@ use annulus_tests::watch::Watch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Sends a message that says this.
 type SendOne<T, K> = fn(&mut Sender<T, K>, u64);
 
 /// Receives messages until the end, and gives what they say.
 type ReceiveAll<T, K> = fn(Receiver<T, K>) -> Vec<u64>;
+
+/// How much more than by default is to be sent.
+fn times() -> u64 {
+    let times = std::env::var("ANNULUS_TRAFFIC");
+    times.map_or(1, |times| times.parse().expect("a number"))
+}
 
 fn run<T, K>(ring: &Ring<T, K>, each: u64, send: SendOne<T, K>, receive: ReceiveAll<T, K>)
 where
@@ -71,7 +77,7 @@ fn typed<K: Protocol + Moves + 'static>(order: Order, capacity: usize) {
     let ring: Ring<Large, K> = options(order, capacity).heap().unwrap();
     run(
         &ring,
-        5000,
+        1000 * times(),
         |sender, message| match message % 7 {
             0 => {
                 let mut reservation = sender.reserve().unwrap();
@@ -134,7 +140,7 @@ fn bytes<K: Protocol + Moves + 'static>(order: Order, capacity: usize) {
     let ring: Ring<[u8], K> = options(order, capacity).memfd().unwrap();
     run(
         &ring,
-        10_000,
+        2500 * times(),
         |sender, message| {
             let mut record = message.to_le_bytes().to_vec();
             record.resize(len(message), message as u8);
@@ -189,7 +195,7 @@ fn batches_come_once_and_in_order() {
         let ring: Ring<u64, K> = options(Order::Total, 70).heap().unwrap();
         run(
             &ring,
-            20_000,
+            10_000 * times(),
             // A hundred at a time, which is more than the ring holds.
             |sender, message| {
                 if (message as u32).is_multiple_of(100) {
@@ -215,16 +221,19 @@ fn batches_come_once_and_in_order() {
 #[test]
 fn the_end_comes_after_the_last_message_of_everybody() {
     let _watch = Watch::start();
-    const ROUNDS: u64 = 10_000;
+    const STOP: u64 = u64::MAX;
     let ring: Ring<u64, Spsc> = options(Order::Total, 8).heap().unwrap();
     let mut receiver = ring.receiver().unwrap();
     // How many rounds the receiver has finished.
     let finished = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&finished);
     let sending = thread::spawn(move || {
-        for round in 0..ROUNDS {
+        for round in 0.. {
             while seen.load(SeqCst) < round {
                 thread::yield_now();
+            }
+            if seen.load(SeqCst) == STOP {
+                return;
             }
             let mut sender = ring.sender().unwrap();
             for number in 0..3 {
@@ -232,7 +241,9 @@ fn the_end_comes_after_the_last_message_of_everybody() {
             }
         }
     });
-    for round in 0..ROUNDS {
+    // Many rounds, or, where two do not run at once, not too long.
+    let since = Instant::now();
+    for round in (0..10_000).take_while(|_| since.elapsed() < Duration::from_secs(5)) {
         let mut got = vec![];
         // The end of the sender before may still be heard; but not after a message of this one.
         while got.len() < 3 {
@@ -245,8 +256,9 @@ fn the_end_comes_after_the_last_message_of_everybody() {
         assert_eq!(got, [0, 1, 2].map(|number| round * 3 + number));
         finished.store(round + 1, SeqCst);
     }
+    finished.store(STOP, SeqCst);
+    while receiver.recv() != Err(RecvError::Disconnected) {}
     sending.join().unwrap();
-    assert_eq!(receiver.recv(), Err(RecvError::Disconnected));
 }
 
 fn wakes<K: Protocol + Moves + 'static>(capacity: usize, slow_sender: bool) {

@@ -304,7 +304,13 @@ impl Seat {
     /// Leaves as the dead do: without a word.
     pub(crate) fn abandon(&mut self, witness: &Witness) {
         witness.declare_dead(self.number, self.word);
+        self.word = 0;
         self.lock = None;
+    }
+
+    /// Whether the holder is dead to all others.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.word == 0
     }
 }
 

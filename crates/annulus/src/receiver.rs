@@ -106,7 +106,6 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
     #[doc(hidden)]
     pub fn die(mut self) {
         self.link.seat.abandon(&self.link.shared.witness);
-        let _ = std::mem::ManuallyDrop::new(self);
     }
 
     /// Wakes senders, if any sleep.
@@ -209,6 +208,9 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
 
 impl<T: Message + ?Sized, K: Protocol> Drop for Receiver<T, K> {
     fn drop(&mut self) {
+        if self.link.seat.is_abandoned() {
+            return;
+        }
         self.return_leaked();
         let shared = Arc::clone(&self.link.shared);
         shared.leave(&mut self.link.seat, Side::Receiver);

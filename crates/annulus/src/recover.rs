@@ -47,6 +47,17 @@ fn void(view: &View, words: Words, position: u64, word: u64) -> bool {
     done
 }
 
+/// Marks a record that was given up as done, so that its space is free even if no receiver comes by.
+fn pass_over(view: &View, words: Words, position: u64) -> bool {
+    let cell = view.receiver_word(position);
+    // Acquire: as for a receiver that passes over it.
+    let word = cell.load(Acquire);
+    let done = words.word(position, 0, who::DONE);
+    // AcqRel: as in `Rx::confirm`. Failure: a receiver was quicker.
+    words.age(word, position) == Age::Older
+        && cell.compare_exchange(word, done, AcqRel, Relaxed).is_ok()
+}
+
 /// Wakes whoever may sleep before what was just repaired.
 fn ring_both(view: &View) {
     wait::ring_rarely(&view.header().data);
@@ -97,19 +108,24 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
                 }
                 units
             }
-            Ok(Record::Ready { units } | Record::Void { units }) => {
+            Ok(Record::Ready { units }) => {
                 if geometry.receiver_words {
                     // Acquire: pairs with the Release in `Rx::hold`; the lease is no older.
                     let word = view.receiver_word(position).load(Acquire);
                     let current = words.age(word, position) == Age::Current;
                     if current && words.who(word) == who::AGAIN {
-                        // Whoever gave it back may have been killed before it could say so. Only receivers are rung: a
-                        // sender that comes here before it sleeps would wake itself again and again.
+                        // Whoever gave it back may have been killed before it could say so.
                         announce_return(view);
-                        wait::ring_rarely(&view.header().data);
+                        changed = true;
                     } else if current && is_orphan(view, witness, words.who(word)) {
                         changed |= give_back(view, words, position, word);
                     }
+                }
+                units
+            }
+            Ok(Record::Void { units }) => {
+                if geometry.receiver_words {
+                    changed |= pass_over(view, words, position);
                 }
                 units
             }

@@ -109,7 +109,7 @@ pub struct Ring<T: Message + ?Sized, K: Protocol> {
     shared: Arc<Shared>,
     trusted: bool,
     message: PhantomData<fn(Box<T>)>,
-    kind: PhantomData<K>,
+    kind: PhantomData<fn() -> K>,
 }
 
 impl<T: Message + ?Sized, K: Protocol> std::fmt::Debug for Ring<T, K> {

@@ -93,7 +93,6 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
     #[doc(hidden)]
     pub fn die(mut self) {
         self.link.seat.abandon(&self.link.shared.witness);
-        let _ = std::mem::ManuallyDrop::new(self);
     }
 
     /// Whether sending is over: asked before every claim.
@@ -174,6 +173,9 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
 
 impl<T: Message + ?Sized, K: Protocol> Drop for Sender<T, K> {
     fn drop(&mut self) {
+        if self.link.seat.is_abandoned() {
+            return;
+        }
         self.abort_leaked();
         let shared = Arc::clone(&self.link.shared);
         shared.leave(&mut self.link.seat, Side::Sender);
@@ -287,7 +289,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
     }
 
     /// Sends as many of `values` as there is room for now, from the first on, and makes them visible all at
-    /// once. Returns how many.
+    /// once. Returns how many: where many may send, at most one less than the ring has cells.
     ///
     /// # Errors
     ///

@@ -226,16 +226,18 @@ pub fn a_receiver_is_succeeded<K: Protocol + 'static>(preemptions: Option<usize>
             mem::forget(held);
             receiver.die();
         });
-        let sent = send_some(&mut sender, [3]) as u64;
+        let sending = thread::spawn(move || (send_some(&mut sender, [3]) as u64, sender));
         let early = ring.receiver().ok();
         worker.join().unwrap();
         // With many receivers one may come at any time; whoever comes after the death cleans up.
-        let mut successor = if K::KIND.many_receivers() || early.is_none() {
-            ring.receiver().unwrap()
-        } else {
-            early.unwrap()
+        let (mut successor, _early) = match early {
+            Some(early) if !K::KIND.many_receivers() => (early, None),
+            early => (ring.receiver().unwrap(), early),
         };
-        assert_eq!(drain(&mut successor), (2..=2 + sent).collect::<Vec<_>>());
+        let mut got = drain(&mut successor);
+        let (sent, _sender) = sending.join().unwrap();
+        got.extend(drain(&mut successor));
+        assert_eq!(got, (2..=2 + sent).collect::<Vec<_>>());
     });
 }
 
