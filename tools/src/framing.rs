@@ -137,6 +137,9 @@ impl<R: Read> Records<R> {
         let more = self.read_until(size.min(self.max.saturating_add(1)))?;
         let len = self.unread.len().min(size);
         if len > self.max {
+            if self.unread.len() >= size {
+                return self.fits(size, true).map(Some);
+            }
             let mut missing = size - len;
             return self.measure(|piece| {
                 let end = (missing <= piece.len()).then_some(missing);
@@ -294,6 +297,14 @@ mod tests {
         let (records, error) = cut_all(b"abcdefgh", Framing::Chunks(4), 4);
         assert!(error.is_none());
         assert_eq!(records, [b"abcd", b"efgh"]);
+    }
+
+    #[test]
+    fn a_chunk_that_is_too_large_says_its_own_length_and_not_the_buffers() {
+        let (records, error) = cut_all(b"abcdefghijkl", Framing::Chunks(6), 4);
+        assert!(records.is_empty());
+        let error = error.expect("six are more than four").to_string();
+        assert!(error.contains('6') && error.contains('4'), "{error}");
     }
 
     #[test]

@@ -136,7 +136,10 @@ impl Display for OpenError {
                 expected,
             } => write!(f, "not a ring: {what} is {found}, expected {expected}"),
             Self::Truncated { len, expected } => {
-                write!(f, "truncated ring: {len} bytes, expected {expected}")
+                write!(
+                    f,
+                    "truncated ring: {len} bytes, expected at least {expected}"
+                )
             }
             Self::Mismatch {
                 what,

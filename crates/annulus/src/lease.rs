@@ -266,13 +266,14 @@ impl Seat {
     /// Takes any free place among many.
     fn take_any(view: &View, witness: &Witness, holder: Holder) -> Result<usize, AttachError> {
         let free = |number: &usize| swap(&view.lease(*number).word, 0, holder.word());
-        // Whoever comes cleans up after the dead of its side; after all of them, only if it needs a place.
-        Self::bury(view, witness, |other| other.side == holder.side);
-        if let Some(number) = (2..LEASES).find(free) {
-            return Ok(number);
+        let mut number = (2..LEASES).find(free);
+        if number.is_none() {
+            Self::bury(view, witness, |_| true);
+            number = (2..LEASES).find(free);
         }
-        Self::bury(view, witness, |_| true);
-        let number = (2..LEASES).find(free);
+        // Whoever comes cleans up after the dead of its side, but not before it has a place of its own: a side
+        // with nobody in the table would look closed.
+        Self::bury(view, witness, |other| other.side == holder.side);
         number.ok_or(AttachError::TooMany { max: LEASES - 2 })
     }
 

@@ -114,9 +114,10 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
                     let word = view.receiver_word(position).load(Acquire);
                     let current = words.age(word, position) == Age::Current;
                     if current && words.who(word) == who::AGAIN {
-                        // Whoever gave it back may have been killed before it could say so.
+                        // Whoever gave it back may have been killed before it could say so. Only receivers are
+                        // rung: a sender that comes here before it sleeps would wake itself again and again.
                         announce_return(view);
-                        changed = true;
+                        wait::ring_rarely(&view.header().data);
                     } else if current && is_orphan(view, witness, words.who(word)) {
                         changed |= give_back(view, words, position, word);
                     }

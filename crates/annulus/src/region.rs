@@ -184,18 +184,35 @@ pub(crate) fn memfd(len: u64) -> Result<File, OpenError> {
     Ok(file)
 }
 
+/// The bytes that a file in `dir` can have: what is free there, and of shared memory no more than the machine has available.
+fn free_space(dir: &Path) -> Option<u64> {
+    let stat = statvfs(dir).ok()?;
+    let free = stat.blocks_available() * stat.fragment_size();
+    if !dir.starts_with(SHM_DIR) {
+        return Some(free);
+    }
+    let meminfo = fs::read_to_string("/proc/meminfo").ok();
+    let available = meminfo.as_deref().and_then(|info| {
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    Some(available.map_or(free, |available| free.min(available * 1024)))
+}
+
 /// Gives `file` its full size, with memory or disk space behind every byte.
 fn allocate(file: &File, len: u64, location: &Location, dir: &Path) -> Result<(), OpenError> {
-    let full = || {
-        let free = statvfs(dir)
-            .ok()
-            .map(|stat| stat.blocks_available() * stat.fragment_size());
-        OpenError::NoSpace {
-            location: location.clone(),
-            len,
-            free,
-        }
+    let free = free_space(dir);
+    let full = || OpenError::NoSpace {
+        location: location.clone(),
+        len,
+        free,
     };
+    // Memory is given piece by piece, and what is too much for the machine would not end with an error.
+    if free.is_some_and(|free| free < len) {
+        return Err(full());
+    }
     // In pieces, so that signals, each of which ends a call, cannot keep us here for ever.
     let mut done = 0;
     while done < len {
@@ -254,6 +271,12 @@ impl Nameless {
                         Err(errno) => return Err(refused("open", errno)),
                     }
                 }
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {
+                return Err(OpenError::Name {
+                    name: location.to_string(),
+                    reason: "there is no such directory to create it in",
+                });
             }
             Err(errno) => return Err(refused("open(O_TMPFILE)", errno)),
         };
