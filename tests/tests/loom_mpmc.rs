@@ -38,7 +38,7 @@ fn a_sender_is_succeeded() {
 
 #[test]
 fn a_receiver_is_succeeded() {
-    models::a_receiver_is_succeeded::<Mpmc>(Some(2));
+    models::a_receiver_is_succeeded::<Mpmc>(Some(1));
 }
 
 #[test]
@@ -119,4 +119,14 @@ fn newcomers_return_a_dead_ones_record() {
 #[test]
 fn a_waiting_sender_returns_a_dead_ones_record() {
     models::a_waiting_sender_returns_a_dead_ones_record::<Mpmc>(Some(1));
+}
+
+#[test]
+fn a_batch_is_shared() {
+    models::a_batch_is_shared::<Mpmc>(Some(2));
+}
+
+#[test]
+fn a_newcomer_wakes_for_a_return() {
+    models::a_newcomer_wakes_for_a_return::<Mpmc>(Some(2));
 }

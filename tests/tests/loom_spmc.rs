@@ -33,7 +33,7 @@ fn a_sender_is_succeeded() {
 
 #[test]
 fn a_receiver_is_succeeded() {
-    models::a_receiver_is_succeeded::<Spmc>(Some(2));
+    models::a_receiver_is_succeeded::<Spmc>(Some(1));
 }
 
 #[test]
@@ -73,5 +73,15 @@ fn a_waiting_sender_returns_a_dead_ones_record() {
 
 #[test]
 fn a_late_receiver_is_not_led_astray() {
-    models::a_late_receiver_is_not_led_astray(Some(1));
+    models::a_late_receiver_is_not_led_astray(Some(2));
+}
+
+#[test]
+fn a_batch_is_shared() {
+    models::a_batch_is_shared::<Spmc>(Some(2));
+}
+
+#[test]
+fn a_newcomer_wakes_for_a_return() {
+    models::a_newcomer_wakes_for_a_return::<Spmc>(Some(2));
 }

@@ -140,10 +140,15 @@ fn two_senders_are_woken<K: ManySenders + 'static>(preemptions: Option<usize>) {
             b.send(4).unwrap();
             b
         });
-        assert_eq!(receiver.try_recv(), Ok(1));
-        assert_eq!(receiver.try_recv(), Ok(2));
+        // The last to begin, so that both sleep without costing a preemption.
+        let third = thread::spawn(move || {
+            assert_eq!(receiver.try_recv(), Ok(1));
+            assert_eq!(receiver.try_recv(), Ok(2));
+            receiver
+        });
         let _a = first.join().unwrap();
         let _b = second.join().unwrap();
+        let mut receiver = third.join().unwrap();
         assert_eq!(models::drain(&mut receiver).iter().sum::<u64>(), 7);
     });
 }

@@ -49,6 +49,9 @@ impl Default for Command {
     }
 }
 
+/// The heading of the options that an existing ring does not heed: it keeps its own.
+const NEW_RING: &str = "Options for a new ring (with --create)";
+
 /// Which ring, and how to come by it.
 #[derive(Debug, Args)]
 pub struct Ring {
@@ -61,19 +64,19 @@ pub struct Ring {
     pub create: bool,
 
     /// How many may send and receive: spsc, mpsc, spmc or mpmc [default: spsc].
-    #[arg(long, value_name = "KIND", requires = "create")]
+    #[arg(long, value_name = "KIND", requires = "create", help_heading = NEW_RING)]
     pub kind: Option<Kind>,
 
-    /// The ring's size in bytes, as in 65536, 64k, 1M or 1G [default: 1M].
-    #[arg(long, value_name = "SIZE", requires = "create", value_parser = units::size)]
+    /// The ring's size in bytes, as in 65536, 64k, 1M or 1G, all of it allocated at once [default: 1M].
+    #[arg(long, value_name = "SIZE", requires = "create", value_parser = units::size, help_heading = NEW_RING)]
     pub capacity: Option<usize>,
 
-    /// Who may open the ring, as an octal file mode [default: 0600].
-    #[arg(long, value_name = "MODE", requires = "create", value_parser = units::mode)]
+    /// Who may open the ring, as an octal file mode, less the umask [default: 0600].
+    #[arg(long, value_name = "MODE", requires = "create", value_parser = units::mode, help_heading = NEW_RING)]
     pub mode: Option<u32>,
 
     /// Keep the new ring's name when all have finished and nothing is left; a file always stays.
-    #[arg(long, requires = "create")]
+    #[arg(long, requires = "create", help_heading = NEW_RING)]
     pub keep: bool,
 
     /// Wait for the ring if it is not there yet.

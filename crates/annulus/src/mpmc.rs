@@ -604,6 +604,9 @@ impl Rx {
     /// What follows when a record is done: hints, and now and then `free`.
     #[inline]
     fn finished(&mut self, found: Found) {
+        let len = found.units * self.view.geometry.unit_size;
+        let at = self.view.offset(found.position);
+        self.view.payload.counted(at, len as usize);
         let next = found.position.wrapping_add(found.units);
         if self.floor == found.position {
             self.floor = next;

@@ -9,7 +9,8 @@
 //! - *shared*: a reader may copy bytes that their next owner is already writing, and throws the copy
 //!   away when it then loses its compare-and-swap. Both sides go word by word through relaxed
 //!   atomics, so there is no data race; under loom a stale word is a value that the model can
-//!   observe.
+//!   observe. What loom cannot show is a load that reads a later store, so a copy that counts
+//!   says so ([`Payload::counted`]), and the next writer must be ordered after it.
 
 use std::ptr;
 pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -279,6 +280,11 @@ mod payload {
             unsafe { self.word(at) }.store(value, Relaxed);
         }
 
+        /// The caller's last shared copy of these bytes was taken in time, so the next writer must come after it.
+        /// A witness for models; nothing here.
+        #[inline]
+        pub(crate) fn counted(self, _at: usize, _len: usize) {}
+
         /// Where `at` lies, for access in place.
         ///
         /// # Safety
@@ -328,11 +334,34 @@ mod payload {
 mod payload {
     use super::{AtomicU64, Relaxed, WORD};
     use loom::cell::UnsafeCell;
+    use loom::thread::{self, ThreadId};
+    use std::collections::HashMap;
+    use std::sync::{Mutex, PoisonError};
 
-    /// One word of payload: its value for everybody, and a witness for those who claim it alone.
+    /// One word of payload: its value for everybody, and witnesses.
     struct Cell {
         value: AtomicU64,
+        /// For those who claim it alone.
         alone: UnsafeCell<()>,
+        /// How often it was read.
+        reads: AtomicU64,
+        /// Which reads counted. Not part of the model.
+        copies: Mutex<Copies>,
+    }
+
+    /// The reads of a word.
+    #[derive(Default)]
+    struct Copies {
+        /// Each thread's last.
+        last: HashMap<ThreadId, u64>,
+        /// The last that counted: whoever writes must see that it is over.
+        counted: u64,
+    }
+
+    impl Cell {
+        fn copies(&self) -> std::sync::MutexGuard<'_, Copies> {
+            self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 
     /// The payload as loom sees it. Same promises as the real one.
@@ -372,11 +401,34 @@ mod payload {
         }
 
         pub(crate) unsafe fn load_word(self, at: usize) -> u64 {
-            self.cell(at).value.load(Relaxed)
+            let cell = self.cell(at);
+            let value = cell.value.load(Relaxed);
+            let read = cell.reads.fetch_add(1, Relaxed) + 1;
+            cell.copies().last.insert(thread::current().id(), read);
+            value
         }
 
         pub(crate) unsafe fn store_word(self, at: usize, value: u64) {
-            self.cell(at).value.store(value, Relaxed);
+            let cell = self.cell(at);
+            let counted = cell.copies().counted;
+            if counted > 0 {
+                // Ordered after a read, one sees that it was made. Otherwise loom comes to show an older count.
+                let seen = cell.reads.load(Relaxed);
+                assert!(
+                    seen >= counted,
+                    "written while a copy that counts was being taken"
+                );
+            }
+            cell.value.store(value, Relaxed);
+        }
+
+        pub(crate) fn counted(self, at: usize, len: usize) {
+            for done in (0..len).step_by(WORD) {
+                let mut copies = self.cell(at + done).copies();
+                if let Some(&read) = copies.last.get(&thread::current().id()) {
+                    copies.counted = copies.counted.max(read);
+                }
+            }
         }
 
         /// A model has no memory to hand out.
@@ -400,6 +452,8 @@ mod payload {
             let cell = |_| Cell {
                 value: AtomicU64::new(0),
                 alone: UnsafeCell::new(()),
+                reads: AtomicU64::new(0),
+                copies: Mutex::default(),
             };
             let cells = (0..len.div_ceil(WORD)).map(cell).collect();
             Some(Self { cells })

@@ -227,14 +227,18 @@ pub fn a_receiver_is_succeeded<K: Protocol + 'static>(preemptions: Option<usize>
             receiver.die();
         });
         let sending = thread::spawn(move || (send_some(&mut sender, [3]) as u64, sender));
-        let early = ring.receiver().ok();
+        let mut early = ring.receiver().ok();
+        // With many receivers one may come at any time; the only one's successor comes after its death.
+        let mut got = match &mut early {
+            Some(early) if !K::KIND.many_receivers() => receive_some(early, 1),
+            _ => Vec::new(),
+        };
         worker.join().unwrap();
-        // With many receivers one may come at any time; whoever comes after the death cleans up.
         let (mut successor, _early) = match early {
             Some(early) if !K::KIND.many_receivers() => (early, None),
             early => (ring.receiver().unwrap(), early),
         };
-        let mut got = drain(&mut successor);
+        got.extend(drain(&mut successor));
         let (sent, _sender) = sending.join().unwrap();
         got.extend(drain(&mut successor));
         assert_eq!(got, (2..=2 + sent).collect::<Vec<_>>());
@@ -346,17 +350,17 @@ pub fn senders_race<K: ManySenders + 'static>(order: Order, preemptions: Option<
     });
 }
 
-/// The same over a wrap, with room for each sender's claim only where the other's record was.
+/// The same over a wrap, and one of them has seen nothing of the ring yet.
 pub fn senders_race_over_a_wrap<K: ManySenders + 'static>(preemptions: Option<usize>) {
     explore("senders_race_over_a_wrap", preemptions, || {
         let ring = ring::<K>(2);
         let (mut a, mut b) = (ring.sender().unwrap(), ring.sender().unwrap());
         let mut receiver = ring.receiver().unwrap();
         a.try_send(1).unwrap();
-        b.try_send(11).unwrap();
-        let first = thread::spawn(move || (1 + send_some(&mut a, 2..=2), a));
-        let second = thread::spawn(move || (1 + send_some(&mut b, 12..=12), b));
-        let mut got = receive_some(&mut receiver, 2);
+        a.try_send(2).unwrap();
+        let first = thread::spawn(move || (2 + send_some(&mut a, 3..=3), a));
+        let second = thread::spawn(move || (send_some(&mut b, 11..=11), b));
+        let mut got = receive_some(&mut receiver, 1);
         let (ones, _a) = first.join().unwrap();
         let (tens, _b) = second.join().unwrap();
         got.extend(drain(&mut receiver));
@@ -638,37 +642,70 @@ pub fn a_late_receiver_is_not_led_astray(preemptions: Option<usize>) {
         // Four cells of 8 bytes: a record of no bytes takes one, of 8 bytes two.
         sender.try_send(&[]).unwrap();
         sender.try_send(&number(1)).unwrap();
-        let worker = thread::spawn(move || {
-            let mut sent = 0;
-            for value in 2..=3 {
-                if sender.try_send(&number(value)).is_err() {
-                    break;
-                }
-                sent += 1;
-            }
-            (sent, sender)
+        let mut buffer = Vec::new();
+        assert_eq!(a.try_recv(&mut buffer), Ok(0));
+        let first = thread::spawn(move || {
+            let mut buffer = Vec::new();
+            let got = a.try_recv(&mut buffer).is_ok().then_some(buffer);
+            (got, a)
         });
-        let receive = |receiver: &mut Receiver<[u8], Spmc>, times| {
-            let (mut buffer, mut values) = (Vec::new(), Vec::new());
-            for _ in 0..times {
-                match receiver.try_recv(&mut buffer) {
-                    Ok(0) => values.push(0),
-                    Ok(8) => values.push(u64::from_le_bytes(buffer[..].try_into().unwrap())),
-                    Ok(len) => panic!("a record of {len} bytes"),
-                    Err(TryRecvError::Empty) => {}
-                    Err(error) => panic!("{error}"),
-                }
-            }
-            values
-        };
-        let first = thread::spawn(move || (receive(&mut a, 2), a));
-        let mut got = receive(&mut b, 1);
+        let worker = thread::spawn(move || (sender.try_send(&number(2)).is_ok(), sender));
+        // Has seen nothing of the ring yet, and walks from where it was free when it came.
+        let mut got = Vec::new();
+        match b.try_recv(&mut buffer) {
+            Ok(_) => got.push(buffer.clone()),
+            Err(TryRecvError::Empty) => {}
+            Err(error) => panic!("{error}"),
+        }
         let (sent, _sender) = worker.join().unwrap();
+        let (other, _a) = first.join().unwrap();
+        while b.try_recv(&mut buffer).is_ok() {
+            got.push(buffer.clone());
+        }
+        got.extend(other);
+        got.sort_unstable();
+        let expected = [number(1), number(2)];
+        assert_eq!(got, if sent { &expected[..] } else { &expected[..1] });
+    });
+}
+
+/// A batch is shared out: whoever is led past its first record by a hint sees the later ones whole.
+pub fn a_batch_is_shared<K: ManyReceivers + 'static>(preemptions: Option<usize>) {
+    explore("a_batch_is_shared", preemptions, || {
+        let ring = ring::<K>(4);
+        let (mut a, mut b) = (ring.receiver().unwrap(), ring.receiver().unwrap());
+        let mut sender = ring.sender().unwrap();
+        // Both have looked from the start, and follow hints now.
+        assert_eq!(drain(&mut a), []);
+        assert_eq!(drain(&mut b), []);
+        let worker = thread::spawn(move || {
+            assert_eq!(sender.try_send_slice(&[1, 2]), Ok(2));
+            sender
+        });
+        let first = thread::spawn(move || (receive_some(&mut a, 1), a));
+        let mut got = receive_some(&mut b, 1);
         let (others, _a) = first.join().unwrap();
-        got.extend(receive(&mut b, 4));
+        let _sender = worker.join().unwrap();
+        got.extend(drain(&mut b));
         assert_in_order(&got);
         got.extend(others);
-        got.sort_unstable();
-        assert_eq!(got, (0..=1 + sent).collect::<Vec<_>>());
+        assert_all(&got, &[2]);
+    });
+}
+
+/// A receiver dies with a record, another has passed it and sleeps: a newcomer brings the record back and wakes it.
+pub fn a_newcomer_wakes_for_a_return<K: ManyReceivers + 'static>(preemptions: Option<usize>) {
+    explore("a_newcomer_wakes_for_a_return", preemptions, || {
+        let ring = Arc::new(ring::<K>(4));
+        let (mut dead, mut receiver) = (ring.receiver().unwrap(), ring.receiver().unwrap());
+        let mut sender = ring.sender().unwrap();
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        mem::forget(dead.try_peek().unwrap());
+        dead.die();
+        let worker = thread::spawn(move || ring.receiver().unwrap());
+        let got = [receiver.recv().unwrap(), receiver.recv().unwrap()];
+        assert_all(&got, &[2]);
+        let _newcomer = worker.join().unwrap();
     });
 }

@@ -276,6 +276,10 @@ impl<'a> Demo<'a> {
             .zip(&rounds.pipe)
             .map(|(r, p)| r / p)
             .collect();
+        let heads: String = (1..=ratios.len())
+            .map(|n| format!("{:>10}", format!("round {n}")))
+            .collect();
+        self.say(format_args!("        {heads}"))?;
         self.say(format_args!("  ring  {}  {name}", row(&rounds.ring)))?;
         self.say(format_args!("  pipe  {}  {name}", row(&rounds.pipe)))?;
         let times: String = ratios
