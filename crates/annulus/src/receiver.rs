@@ -416,8 +416,10 @@ impl<K: Protocol> Receiver<[u8], K> {
                         Err(Some(fault)) => return Err(TryRecvError::Fault(fault)),
                     };
                     if self.side.confirm(found) {
-                        self.ring_room()?;
-                        return Ok(len);
+                        return self
+                            .ring_room()
+                            .map(|()| len)
+                            .inspect_err(|_| buffer.clear());
                     }
                     buffer.clear();
                 }
@@ -427,13 +429,12 @@ impl<K: Protocol> Receiver<[u8], K> {
         Err(TryRecvError::Empty)
     }
 
-    /// Copies a record out. `Err(None)` if it was somebody else's meanwhile.
+    /// Copies a record out, into an empty buffer. `Err(None)` if it was somebody else's meanwhile.
     #[inline]
     pub(crate) fn read(&self, found: Found, buffer: &mut Vec<u8>) -> Result<usize, Option<Fault>> {
         let len = self.record_len(found)?;
         let view = self.side.view();
         let at = offset::<[u8], K>(view, found.position) + RECORD_HEADER;
-        buffer.clear();
         buffer.reserve(len);
         // SAFETY: header and record are within the units found; the buffer has room for `len` bytes.
         unsafe { copy_out::<K>(view, at, buffer.as_mut_ptr(), len) };
