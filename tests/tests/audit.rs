@@ -260,7 +260,8 @@ fn a_record_that_keeps_coming_back_is_set_aside() {
         // A newcomer looks after the dead of its side.
         drop(ring.receiver().unwrap());
     }
-    let letters = ring.dead_letters();
+    let inspector = ring.inspector();
+    let letters = inspector.dead_letters();
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].tries, letters[0].position), (2, 0));
     let mut buffer = vec![];
@@ -278,18 +279,36 @@ fn a_record_that_keeps_coming_back_is_set_aside() {
     }
     assert_eq!(accepted, 62, "cells behind it, up to its own");
     assert_eq!(sender.try_send(b"x"), Err(TrySendError::Full(())));
-    // Whoever drains it and dies, or thinks better of it, leaves it where it was.
-    let mut drainer = ring.receiver().unwrap();
-    std::mem::forget(drainer.try_peek_dead().unwrap());
-    drainer.die();
-    drop(ring.receiver().unwrap());
-    drop(receiver.try_peek_dead().unwrap());
-    let letter = receiver.try_peek_dead().unwrap();
-    letter.read(&mut buffer);
-    assert_eq!((buffer.as_slice(), letter.tries()), (&b"poison"[..], 4));
-    letter.release();
-    assert!(matches!(receiver.try_peek_dead(), Err(TryRecvError::Empty)));
+    let letter = letters.into_iter().next().unwrap();
+    assert_eq!(inspector.read_dead(&letter).unwrap(), b"poison");
+    assert!(inspector.discard_dead(letter.clone()));
+    // Whoever comes too late is told so.
+    assert_eq!(inspector.read_dead(&letter), None);
+    assert!(!inspector.discard_dead(letter));
+    assert_eq!(inspector.dead_letters(), []);
     sender.try_send(b"x").unwrap();
+    balanced(&ring.audit());
+}
+
+#[test]
+fn what_is_given_back_may_come_back_for_ever_and_what_kills_may_not() {
+    let ring = ring::<u64, Mpmc>(8);
+    let (mut sender, mut receiver) = ends(&ring);
+    sender.send(1).unwrap();
+    for tries in 0..100 {
+        let peeked = receiver.try_peek().unwrap();
+        assert_eq!(peeked.tries(), tries.min(32));
+    }
+    for tries in 32..64 {
+        let mut dying = ring.receiver().unwrap();
+        let peeked = dying.try_peek().unwrap();
+        assert_eq!(peeked.tries(), tries);
+        std::mem::forget(peeked);
+        dying.die();
+        drop(ring.receiver().unwrap());
+    }
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(ring.inspector().dead_letters()[0].tries, 63);
     balanced(&ring.audit());
 }
 
@@ -310,8 +329,10 @@ fn dead_letters_do_not_hide_the_end_and_keep_the_name() {
     assert_eq!(receiver.recv(), Err(annulus::RecvError::Disconnected));
     drop(receiver);
     assert!(name.exists(), "a dead letter is in it");
-    let mut receiver = ring.receiver().unwrap();
-    receiver.try_peek_dead().unwrap().release();
-    drop(receiver);
+    let inspector = ring.inspector();
+    for letter in inspector.dead_letters() {
+        assert!(inspector.discard_dead(letter));
+    }
+    drop(ring.receiver().unwrap());
     assert!(!name.exists(), "it is finished");
 }

@@ -39,7 +39,7 @@ const COLD: [(&str, usize, usize); 23] = [
 ];
 
 /// The rest of the header.
-const HOT: [(&str, usize, usize); 16] = [
+const HOT: [(&str, usize, usize); 17] = [
     ("tail", 512, 8),
     ("head", 640, 8),
     ("free", 768, 8),
@@ -56,6 +56,7 @@ const HOT: [(&str, usize, usize); 16] = [
     ("returned", 1296, 8),
     ("given_up", 1304, 8),
     ("widest", 1312, 8),
+    ("drained", 1320, 8),
 ];
 
 const TYPE_NAME: usize = 128;

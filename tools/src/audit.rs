@@ -1,4 +1,4 @@
-//! `annulus audit`: a ring's balance.
+//! `annulus audit`, a ring's balance; and `annulus dead-letters`, what came back too often.
 
 use crate::cli;
 use crate::exit::Failure;
@@ -12,20 +12,35 @@ pub fn run(args: &cli::Audit) -> Result<(), Failure> {
     let (audit, info) = (ring.audit(), ring.info());
     let mut text = head(&info);
     let _ = writeln!(text, "\n{audit}");
-    for letter in ring.dead_letters() {
-        let _ = writeln!(
-            text,
-            "dead letter at {}: tried {} times",
-            letter.position, letter.tries
-        );
-    }
-    let written = io::stdout().write_all(text.as_bytes());
-    written.map_err(|error| Failure::output(error, 0))?;
+    print(text.as_bytes())?;
     if audit.adds_up() {
         Ok(())
     } else {
         Err(Failure::Ended(format!("{}: does not add up", args.name)))
     }
+}
+
+/// Lists the dead letters, or writes them out and removes them. One that cannot be written stays.
+pub fn dead_letters(args: &cli::DeadLetters) -> Result<(), Failure> {
+    let ring = Inspector::open(&args.name)?;
+    for letter in ring.dead_letters() {
+        if args.drain {
+            if let Some(bytes) = ring.read_dead(&letter) {
+                print(&bytes)?;
+                ring.discard_dead(letter);
+            }
+        } else {
+            let (position, tries) = (letter.position, letter.tries);
+            print(format!("at {position}, tried {tries} times\n").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    written.map_err(|error| Failure::output(error, 0))
 }
 
 /// The ring, and who is attached.

@@ -38,6 +38,8 @@ pub enum Command {
     ///
     /// Any ring can be audited at any time, also while it is in use; nothing is changed, and nobody waits.
     Audit(Audit),
+    /// List the messages that came back too often, or write them out and remove them.
+    DeadLetters(DeadLetters),
     /// Remove a ring, unless somebody living is attached to it.
     Rm(Rm),
     /// Show two processes at work, checking every byte, and measure them against a pipe.
@@ -170,10 +172,6 @@ pub struct Recv {
     /// Write each record's length before it, as a 32-bit little-endian number.
     #[arg(long)]
     pub len_prefixed: bool,
-
-    /// Instead of what was sent, take out what came back too often from receivers that failed, and end.
-    #[arg(long)]
-    pub dead_letters: bool,
 }
 
 /// `annulus audit`.
@@ -181,6 +179,17 @@ pub struct Recv {
 pub struct Audit {
     /// The ring, named as in `annulus send`.
     pub name: Location,
+}
+
+/// `annulus dead-letters`.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// The ring, named as in `annulus send`.
+    pub name: Location,
+
+    /// Write each to the standard output, as it was sent, and remove it.
+    #[arg(long)]
+    pub drain: bool,
 }
 
 /// `annulus rm`.

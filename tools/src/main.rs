@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Recv(args) => recv::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::DeadLetters(args) => audit::dead_letters(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoWorker(args) => demo::work(&args),

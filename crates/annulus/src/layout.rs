@@ -145,6 +145,8 @@ pub(crate) struct Audit {
     pub(crate) given_up: Count,
     /// The greatest claim, record or filling in units, if more than one. Raised beforehand, by whoever is to count it.
     pub(crate) widest: Count,
+    /// Units of dead letters that were drained. Raised by whoever did.
+    pub(crate) drained: Count,
 }
 
 /// The header of a region.
@@ -225,6 +227,7 @@ golden! {
     offset_of!(Audit, returned) => 16,
     offset_of!(Audit, given_up) => 24,
     offset_of!(Audit, widest) => 32,
+    offset_of!(Audit, drained) => 40,
     size_of::<Header>() => 2048,
     offset_of!(Lease, sent) => 8,
     offset_of!(Lease, received) => 16,
@@ -286,6 +289,7 @@ impl Header {
                 returned: Count::new(),
                 given_up: Count::new(),
                 widest: Count::new(),
+                drained: Count::new(),
             }),
             reserved: std::array::from_fn(|_| CachePadded::new(std::array::from_fn(word))),
         }

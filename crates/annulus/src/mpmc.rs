@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! senders' word     older lap -> BUSY(owner) -> READY | VOID
-//! receivers' word   older lap -> TAKEN(owner) -> DONE | AGAIN | DEAD;   AGAIN | DEAD -> TAKEN;   or straight -> DONE
+//! receivers' word   older lap -> TAKEN(owner) -> DONE | AGAIN | DEAD;   AGAIN -> TAKEN;   older, AGAIN, DEAD -> DONE
 //! ```
 //!
 //! *Claim.* Records begin where the record before ends, so everybody derives the same places. A
@@ -17,8 +17,8 @@
 //! *Take.* A receiver walks in the same way to the first record that nobody has. At most once, it
 //! copies the record out and then swaps its word to DONE; if that fails it throws the copy away,
 //! which is why the payload is copied by relaxed atomics. At least once, it swaps to TAKEN with its name
-//! first, works, and then stores DONE. What comes back is AGAIN; after too many tries it is DEAD, and only who asks for dead
-//! letters takes it.
+//! first, works, and then stores DONE. What comes back is AGAIN; after too many tries it is DEAD, and only who drains
+//! dead letters takes it.
 //!
 //! *Free.* `free` is the position up to which all records are done. Anybody moves it on, over words
 //! that say DONE. Only `free` is authoritative; `tail` and `head` are hints, checked before use, whose loss
@@ -46,7 +46,7 @@
 //! The hints are AtomicQueue's and Vyukov's counters turned into hints; the owner in the cell is
 //! iceoryx2's `RobustUniqueIndexSet` applied to a queue.
 
-use crate::geometry::Form;
+use crate::geometry::{Form, MOST_TRIES};
 use crate::layout::PAD;
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, fence, scaled};
@@ -748,10 +748,7 @@ impl Rx {
         if self.floor == found.position {
             self.floor = next;
         }
-        // A dead letter is drained out of turn: what lies before it may be there still.
-        if self.words.who(found.word) != who::DEAD {
-            store_hint(&self.view.header().head, next);
-        }
+        store_hint(&self.view.header().head, next);
         self.done += found.units;
         if self.done >= self.view.geometry.units / 8 {
             self.done = 0;
@@ -799,38 +796,6 @@ impl RecvSide for Rx {
         } else {
             self.look_alone()
         }
-    }
-
-    fn look_dead(&mut self) -> Result<Found, Blocked> {
-        if let Some(fault) = self.fault {
-            return Err(Blocked::Fault(fault));
-        }
-        if !self.view.geometry.receiver_words {
-            return Err(Blocked::Empty);
-        }
-        // Acquire: pairs with the Release in `help_free`; no record before it is of interest.
-        let mut position = self.view.header().free.load(Acquire);
-        for _ in 0..self.view.geometry.units {
-            // Acquire: pairs with the Release of whoever wrote it; its senders' word is no older.
-            let word = self.view.receiver_word(position).load(Acquire);
-            let current = self.words.age(word, position) == Age::Current;
-            let units = match self.record_at(position)? {
-                _ if self.is_overwritten(position) => break,
-                Record::Absent | Record::Lapped => break,
-                Record::Open { units, .. } | Record::Void { units } => units,
-                Record::Ready { units } if current && self.words.who(word) == who::DEAD => {
-                    return Ok(Found {
-                        position,
-                        units,
-                        word,
-                        tries: self.words.low(word),
-                    });
-                }
-                Record::Ready { units } => units,
-            };
-            position = position.wrapping_add(units);
-        }
-        Err(Blocked::Empty)
     }
 
     #[inline]
@@ -892,7 +857,7 @@ impl RecvSide for Rx {
 
     fn put_back(&mut self, found: Found) {
         if self.view.geometry.receiver_words {
-            let again = returned(&self.view, self.words, found.position, found.tries);
+            let again = returned(&self.view, self.words, found.position, found.tries, false);
             // Release: our reads are over. A store will do, as in `release`.
             self.view
                 .receiver_word(found.position)
@@ -924,17 +889,23 @@ pub(crate) fn announce_return(view: &View) {
     view.header().room.epoch.fetch_add(1, Release);
 }
 
-/// The word of a record that came back after `tries` tries: for others to take, or a dead letter. Beyond 63 the count goes
-/// on from 32, so that no word is followed by itself within a lap, and a repairer that is stopped between verdict and
-/// swap does no harm.
-pub(crate) fn returned(view: &View, words: Words, position: u64, tries: u64) -> u64 {
-    let next = if tries < MAX_TRIES {
-        tries + 1
-    } else {
-        MAX_TRIES / 2 + 1
-    };
+/// The word of a record that came back after `tries` tries: for others to take, or a dead letter.
+///
+/// A death always raises the count, so that a word which names a dead one does not come again in its lap, and a repairer
+/// that is stopped between verdict and swap does no harm. A record that so many have died of that the count is
+/// at its end is a dead letter, whatever the ring allows. What the living give back is counted only as far as a ring can ask.
+pub(crate) fn returned(
+    view: &View,
+    words: Words,
+    position: u64,
+    tries: u64,
+    by_death: bool,
+) -> u64 {
+    let most_returns = if by_death { MAX_TRIES } else { MOST_TRIES };
+    let next = (tries + 1).min(most_returns).max(tries);
     let most = view.geometry.max_tries;
-    let state = if most != 0 && next >= most {
+    let spent = by_death && tries == MAX_TRIES;
+    let state = if spent || (most != 0 && next >= most) {
         who::DEAD
     } else {
         who::AGAIN

@@ -564,48 +564,6 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         })
     }
 
-    /// Looks at the oldest dead letter and keeps it, if there is one: a message that came back as often as the ring
-    /// allows ([`RingOptions::max_tries`](crate::RingOptions::max_tries)). Released, it is gone for good; otherwise
-    /// it stays a dead letter.
-    ///
-    /// # Errors
-    ///
-    /// [`Empty`](TryRecvError::Empty) if there is none, [`Fault`](TryRecvError::Fault).
-    ///
-    /// ```
-    /// # use annulus::{RingOptions, TryRecvError, mpmc};
-    /// let ring: mpmc::Ring<u32> = RingOptions::new().capacity(4).max_tries(2).heap()?;
-    /// let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
-    /// sender.send(13)?;
-    /// drop(receiver.try_peek()?); // the first try fails
-    /// drop(receiver.try_peek()?); // and the second
-    /// assert!(matches!(receiver.try_peek(), Err(TryRecvError::Empty)));
-    /// let letter = receiver.try_peek_dead()?;
-    /// assert_eq!((letter.read(), letter.tries()), (13, 2));
-    /// letter.release();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn try_peek_dead(&mut self) -> Result<Peeked<'_, T, K>, TryRecvError> {
-        self.check_held();
-        self.link.check_forked().map_err(TryRecvError::Fault)?;
-        for _ in 0..RACES {
-            match self.side.look_dead() {
-                Ok(found) if self.side.hold(found) => {
-                    let len = self.held_len(found)?;
-                    return Ok(Peeked {
-                        receiver: self,
-                        found,
-                        len,
-                    });
-                }
-                Ok(_) => {}
-                Err(Blocked::Fault(fault)) => return Err(TryRecvError::Fault(fault)),
-                Err(_) => break,
-            }
-        }
-        Err(TryRecvError::Empty)
-    }
-
     fn hold_next(&mut self) -> Result<(Found, usize), TryRecvError> {
         self.check_held();
         let bytes = self.side.view().geometry.form == Form::Bytes;

@@ -14,8 +14,8 @@ use crate::sender::Sender;
 use crate::sync::PAYLOAD_ALIGN;
 use crate::{Mpmc, Mpsc, Protocol, Spmc, Spsc};
 use annulus_channel::{
-    Capabilities, Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError,
+    Capabilities, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
+    TrySendError,
 };
 use bytemuck::Pod;
 use std::marker::PhantomData;
@@ -172,9 +172,10 @@ impl<T: Message + ?Sized, K: Protocol> Ring<T, K> {
         audit::audit(&self.shared.view, &self.shared.witness)
     }
 
-    /// The dead letters, oldest first. A receiver drains them: [`Receiver::try_peek_dead`].
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        audit::dead_letters(&self.shared.view)
+    /// The same ring, whatever its kind and type, to be looked at; and to drain dead letters.
+    pub fn inspector(&self) -> Inspector {
+        let shared = Arc::clone(&self.shared);
+        Inspector { shared }
     }
 
     /// How much the ring holds: messages (typed), or bytes of records with their headers.
@@ -246,7 +247,7 @@ pub struct Peer {
     pub alive: bool,
 }
 
-/// A ring looked at from outside, whatever its kind and message type. Attaches nothing and changes nothing.
+/// A ring looked at from outside, whatever its kind and message type. It attaches to nothing, and so takes nobody's place.
 ///
 /// ```
 /// use annulus::{Inspector, RingOptions, spsc};
@@ -292,9 +293,38 @@ impl Inspector {
         audit::audit(&self.shared.view, &self.shared.witness)
     }
 
-    /// The dead letters, oldest first.
+    /// The dead letters, oldest first: messages that came back as often as the ring allows
+    /// ([`RingOptions::max_tries`]), or that 63 receivers have died of.
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, TryRecvError, mpmc};
+    /// let ring: mpmc::Ring<u32> = RingOptions::new().capacity(4).max_tries(2).heap()?;
+    /// let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+    /// sender.send(13)?;
+    /// drop(receiver.try_peek()?); // the first try fails
+    /// drop(receiver.try_peek()?); // and the second
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// let inspector = ring.inspector();
+    /// for letter in inspector.dead_letters() {
+    ///     let bytes = inspector.read_dead(&letter).expect("nobody else drains");
+    ///     assert_eq!((bytes, letter.tries), (13u32.to_ne_bytes().to_vec(), 2));
+    ///     assert!(inspector.discard_dead(letter));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         audit::dead_letters(&self.shared.view)
+    }
+
+    /// The bytes of a dead letter: a byte record, or a value's. Nothing if somebody has drained it meanwhile.
+    pub fn read_dead(&self, letter: &DeadLetter) -> Option<Vec<u8>> {
+        audit::read_dead(&self.shared.view, letter)
+    }
+
+    /// Takes a dead letter out for good; false if somebody else was first. Whoever dies between reading and discarding leaves it
+    /// where it was, so it may be read twice, and is never lost.
+    pub fn discard_dead(&self, letter: DeadLetter) -> bool {
+        audit::discard_dead(&self.shared.view, &letter)
     }
 }
 
@@ -399,9 +429,9 @@ impl AnyRing {
         each!(self, ring => ring.audit())
     }
 
-    /// The dead letters, oldest first.
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        each!(self, ring => ring.dead_letters())
+    /// The same ring, to be looked at; and to drain dead letters.
+    pub fn inspector(&self) -> Inspector {
+        each!(self, ring => ring.inspector())
     }
 }
 
@@ -468,28 +498,6 @@ impl AnyReceiver {
     /// What a call does when every sender is dead: [`Receiver::on_peer_death`].
     pub fn on_peer_death(&mut self, what: WhenDead) {
         each!(self, receiver => receiver.on_peer_death(what));
-    }
-
-    /// Shows the oldest dead letter, and how often it was tried, to `each`; if that says true, it is gone for good,
-    /// else it stays. False if there is none. See [`Receiver::try_peek_dead`].
-    ///
-    /// # Errors
-    ///
-    /// The ring's memory makes no sense, or is a parent's.
-    pub fn drain_dead(&mut self, each: impl FnOnce(&[u8], u64) -> bool) -> Result<bool, Fault> {
-        each!(self, receiver => {
-            let letter = match receiver.try_peek_dead() {
-                Ok(letter) => letter,
-                Err(TryRecvError::Fault(fault)) => return Err(fault),
-                Err(_) => return Ok(false),
-            };
-            let mut record = Vec::new();
-            letter.read(&mut record);
-            if each(&record, letter.tries()) {
-                letter.release();
-            }
-            Ok(true)
-        })
     }
 
     /// What a call does when every sender has closed: [`Receiver::on_close`].

@@ -1,4 +1,4 @@
-//! `annulus audit` and `annulus recv --dead-letters`.
+//! `annulus audit` and `annulus dead-letters`.
 
 use crate::harness::{Name, annulus, annulus_with};
 use annulus::{Mpmc, Ring, RingOptions};
@@ -66,17 +66,13 @@ fn dead_letters_are_listed_and_drained() {
     sender.send(b"poison\n").unwrap();
     sender.send(b"good\n").unwrap();
     drop(receiver.try_peek().unwrap());
-    let audit = annulus(&["audit", &name.0]);
-    let text = String::from_utf8_lossy(&audit.stdout).into_owned();
-    assert!(
-        audit.code == Some(0) && text.contains("dead letter at 0: tried 1 times"),
-        "{text}"
-    );
+    let list = annulus(&["dead-letters", &name.0]);
+    list.quiet(0);
+    assert_eq!(list.stdout, b"at 0, tried 1 times\n");
     assert_eq!(annulus(&["recv", &name.0, "-c1"]).stdout, b"good\n");
-    assert_eq!(
-        annulus(&["recv", &name.0, "--dead-letters"]).stdout,
-        b"poison\n"
-    );
-    assert_eq!(annulus(&["recv", &name.0, "--dead-letters"]).stdout, b"");
-    assert!(ring.dead_letters().is_empty());
+    let drain = ["dead-letters", &name.0, "--drain"];
+    assert_eq!(annulus(&drain).stdout, b"poison\n");
+    assert_eq!(annulus(&drain).stdout, b"");
+    let audit = ring.audit();
+    assert!(audit.adds_up() && audit.drained == 1, "{audit}");
 }
