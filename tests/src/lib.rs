@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod hostile;
+pub mod lab;
 pub mod model;
 pub mod place;
 pub mod rights;
