@@ -207,7 +207,7 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
         let mut options = RingOptions::new();
         options.capacity(F::capacity()).order(plan.order);
         // Beginning just before the positions' end, in every other storm.
-        options.start_at(if plan.seed % 2 == 0 {
+        options.start_at(if plan.seed.is_multiple_of(2) {
             0
         } else {
             u64::MAX - 999
