@@ -1,8 +1,8 @@
-//! The laboratory: processes are killed, and whoever is left must not notice more than is promised.
-//!
-//! [`storm`] kills at random times among much traffic, [`pids`] plays with the names of processes. Each scenario
-//! gives a [`Row`](row::Row).
+//! The laboratory: processes killed, and stopped, at every instruction of what they do to a ring ([`step`]) or at
+//! random times among much traffic ([`storm`]), or whose numbers go to others ([`pids`]); and what the survivors
+//! find. Run by the program `crash-lab`.
 
 pub mod pids;
 pub mod row;
+pub mod step;
 pub mod storm;

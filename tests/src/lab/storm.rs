@@ -24,6 +24,7 @@ pub use ledger::Ledger;
 pub use payload::Dice;
 pub use verdict::Outcome;
 
+use crate::lab::row::Row;
 use annulus::{
     Kind, Mpmc, Mpsc, Order, Protocol, Ring, RingInfo, RingOptions, Spmc, Spsc, TryRecvError,
 };
@@ -33,7 +34,8 @@ use nix::unistd::Pid;
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitCode};
+use std::str::FromStr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use verdict::Pulse;
@@ -91,14 +93,18 @@ impl Plan {
         all
     }
 
-    /// What the scenario is called.
+    /// What the scenario is called. Where receivers take records at least once they are acknowledged.
     pub fn name(&self) -> String {
         let form = if self.typed { "typed" } else { "bytes" };
         let order = match self.order {
             Order::PerSender => " per-sender",
             _ => "",
         };
-        format!("storm {form}{order} {}", self.delivery_word())
+        let acked = match self.delivery {
+            Delivery::AtMostOnce => "",
+            Delivery::AtLeastOnce => " acked",
+        };
+        format!("storm {form}{order}{acked}")
     }
 
     fn delivery_word(&self) -> &'static str {
@@ -140,12 +146,41 @@ fn on_kind<K: Protocol>(plan: &Plan, program: &Path) -> Outcome {
     }
 }
 
+/// Lets every kind of storm pass that `words` do not leave out, and prints what came of it:
+/// `[--kills N] [--pause MS] [--seed S] [--only WORDS]`, N kills each, every MS milliseconds.
+pub fn command(words: &[&str]) -> Vec<Row> {
+    let kills = option(words, "--kills").unwrap_or(1000);
+    let pause = option(words, "--pause").unwrap_or(4.0);
+    let seed = option(words, "--seed").unwrap_or(1);
+    let only: String = option(words, "--only").unwrap_or_default();
+    let program = std::env::current_exe().expect("this program has a path");
+    println!("seed {seed}");
+    let mut rows = vec![];
+    for plan in Plan::all(kills, pause, seed) {
+        if format!("{} {}", plan.kind, plan.name()).contains(&only) {
+            let outcome = run(&plan, &program);
+            println!("{}   {}", outcome.row(), outcome.remarks());
+            for fault in &outcome.faults {
+                println!("      {fault}");
+            }
+            rows.push(outcome.row());
+        }
+    }
+    rows
+}
+
+/// The value after `name`, if it is there.
+pub(super) fn option<T: FromStr>(words: &[&str], name: &str) -> Option<T> {
+    let at = words.iter().position(|word| *word == name)?;
+    words.get(at + 1)?.parse().ok()
+}
+
 /// Plays an actor; `words` are what stands on its command line after [`ACT`].
 ///
 /// # Panics
 ///
 /// If the ring does anything but what it should.
-pub fn act(words: &[&str]) {
+pub fn act(words: &[&str]) -> ExitCode {
     // SAFETY: takes no pointer. Nobody outlives a storm that ends early.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     match words.first() {
@@ -154,6 +189,7 @@ pub fn act(words: &[&str]) {
         Some(&"spmc") => act_on::<Spmc>(&words[1..]),
         _ => act_on::<Mpmc>(&words[1..]),
     }
+    ExitCode::SUCCESS
 }
 
 fn act_on<K: Protocol>(words: &[&str]) {

@@ -120,15 +120,15 @@ impl Outcome {
         self.faults.push(what);
     }
 
-    /// The same as a row. Records out of order count as duplicated, and what else went wrong as hung.
+    /// The same as a row, in which what else went wrong counts as hung.
     pub fn row(&self) -> Row {
         Row {
             kind: self.kind.clone(),
             scenario: self.scenario.clone(),
             kills: self.kills,
             lost: self.lost,
-            duplicated: self.duplicated + self.disordered,
-            torn: self.torn,
+            duplicated: self.duplicated,
+            torn: self.torn + self.disordered,
             hung: self.hung + self.faults.len() as u64,
             own: self.own,
         }
@@ -138,8 +138,9 @@ impl Outcome {
     pub fn remarks(&self) -> String {
         let seconds = self.time.as_secs_f64();
         format!(
-            "{:.0} kills/s, {} committed, {} uncertain of which {} came, {} repeats, {} voided, {} returned, \
+            "{} own, {:.0} kills/s, {} committed, {} uncertain of which {} came, {} repeats, {} voided, {} returned, \
              longest gap {} ms",
+            self.own,
             self.kills as f64 / seconds,
             self.committed,
             self.uncertain.0,
