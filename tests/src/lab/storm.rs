@@ -25,9 +25,7 @@ pub use payload::Dice;
 pub use verdict::Outcome;
 
 use crate::lab::row::Row;
-use annulus::{
-    Kind, Mpmc, Mpsc, Order, Protocol, Ring, RingInfo, RingOptions, Spmc, Spsc, TryRecvError,
-};
+use annulus::{Kind, Mpmc, Mpsc, Order, Protocol, Ring, RingOptions, Spmc, Spsc, TryRecvError};
 use form::{Bytes, Form, Typed};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -333,6 +331,9 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
             ));
         }
         self.outcome.kills += 1;
+        if self.outcome.kills.is_multiple_of(64) {
+            self.audit();
+        }
         if !actor.sends {
             self.outcome.killed_receivers.push(actor.life);
         }
@@ -381,8 +382,15 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
         if !(info.senders.is_empty() && info.receivers.is_empty()) {
             self.outcome.fault(format!("places are left: {info:?}"));
         }
-        if !adds_up(&info) {
-            self.outcome.fault(format!("it does not add up: {info:?}"));
+        self.audit();
+        self.outcome.audit = Some(self.ring.audit());
+    }
+
+    /// The ring's own books add up at any time.
+    fn audit(&mut self) {
+        let audit = self.ring.audit();
+        if !audit.adds_up() {
+            self.outcome.fault(format!("it does not add up:\n{audit}"));
         }
     }
 
@@ -430,9 +438,4 @@ impl<F: Form, K: Protocol> Drop for Storm<'_, F, K> {
         self.kill_all(true);
         self.kill_all(false);
     }
-}
-
-/// Whether the ring's own books add up.
-fn adds_up(_info: &RingInfo) -> bool {
-    true
 }

@@ -37,7 +37,7 @@ impl Line {
     pub fn hear(&mut self) -> Option<String> {
         let mut line = String::new();
         let len = self.stream.read_line(&mut line).ok()?;
-        (len > 0).then(|| line.trim_end().to_owned())
+        (len > 0).then(|| line.trim_end_matches('\n').to_owned())
     }
 
     /// Says a line.

@@ -4,6 +4,7 @@ use super::act::Delivery;
 use super::ledger::{Fate, Ledger};
 use super::{Plan, payload::Stamp};
 use crate::lab::row::Row;
+use annulus::Audit;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -102,6 +103,8 @@ pub struct Outcome {
     pub time: Duration,
     /// Claims made void and records returned, as the ring counts them.
     pub repairs: (u64, u64),
+    /// The ring's own balance after the end.
+    pub audit: Option<Audit>,
     /// What else was not as it should be.
     pub faults: Vec<String>,
 }
@@ -197,6 +200,7 @@ pub fn compare(plan: &Plan, ledger: &Ledger, lives: usize, outcome: &mut Outcome
             }
         }
     }
+    balance(plan, outcome);
     if at_least_once {
         outcome.lost += missing.len() as u64;
     } else {
@@ -205,6 +209,23 @@ pub fn compare(plan: &Plan, ledger: &Ledger, lives: usize, outcome: &mut Outcome
     if !missing.is_empty() && outcome.lost > 0 {
         outcome.fault(format!("missing: {:?}", &missing[..missing.len().min(20)]));
     }
+}
+
+/// Compares the ring's own balance with the ledger. After the end nothing is left in the ring; and where a unit is a
+/// message, as many were sent as were committed, and perhaps what was begun by those who were killed.
+fn balance(plan: &Plan, outcome: &mut Outcome) {
+    let Some(audit) = outcome.audit.take() else {
+        return;
+    };
+    let left = audit.in_flight + audit.open + audit.dead_letters;
+    let least = outcome.committed;
+    let most = least + outcome.uncertain.0;
+    if left > 0 || (plan.typed && !(least..=most).contains(&audit.sent)) {
+        outcome.fault(format!(
+            "{least} to {most} were sent, the ring says:\n{audit}"
+        ));
+    }
+    outcome.audit = Some(audit);
 }
 
 /// How often each message was held by a receiver that was killed.
