@@ -90,13 +90,24 @@ pub fn in_child(play: impl FnOnce() -> String) -> String {
     }
 }
 
-/// A child that does nothing for a while. Returns its number.
+/// A child that does nothing for a while. Returns its number, when it has begun.
+///
+/// # Panics
+///
+/// If it ends.
 pub fn stay() -> i32 {
     match fork() {
-        Forked::Parent(child) => child.pid.as_raw(),
-        Forked::Child(_) => loop {
-            nix::unistd::pause();
-        },
+        Forked::Parent(mut child) => {
+            let mut word = [0];
+            child.stream.read_exact(&mut word).expect("a living child");
+            child.pid.as_raw()
+        }
+        Forked::Child(parent) => {
+            parent.answer("+");
+            loop {
+                nix::unistd::pause();
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 //!                                                          it ends by return | close | exit | _exit
 //!     fork_stay                                         -> the number of a forked child that stays for a while
 //!     forks COUNT                                       -> ok; in the middle of messages between our own handles
+//!     forks_stay COUNT                                  -> their numbers; meanwhile COUNT senders are attached
 //!     epoch                                             -> the other side's epoch
 //!     close                                             -> ok; the handles and the ring are closed
 //!     info                                              -> voided V returned R rescues S
@@ -216,6 +217,7 @@ impl<K: Protocol> Play<K> {
             ["fork", ending, ref words @ ..] => self.fork(ending, words, lines),
             ["fork_stay"] => forks::stay().to_string(),
             ["forks", count] => self.fork_amid_messages(number(count)),
+            ["forks_stay", count] => self.fork_beside_attaching(number(count)),
             ["epoch"] => match self.receivers.last() {
                 Some(receiver) => receiver.peer_epoch().to_string(),
                 None => self.sender().peer_epoch().to_string(),
@@ -303,6 +305,24 @@ impl<K: Protocol> Play<K> {
         }
         forks::end_by_timer();
         "ok".into()
+    }
+
+    /// Makes children that stay, while another thread attaches senders.
+    fn fork_beside_attaching(&mut self, count: u64) -> String {
+        let ring = self.ring.as_ref().expect("the ring is open");
+        let (senders, children) = std::thread::scope(|scope| {
+            let attaching = scope.spawn(|| {
+                let attach = |_| ring.sender().expect("a place");
+                (0..count).map(attach).collect::<Vec<_>>()
+            });
+            let mut children = vec![];
+            while !attaching.is_finished() {
+                children.push(forks::stay().to_string());
+            }
+            (attaching.join().expect("no panic"), children)
+        });
+        self.senders.extend(senders);
+        children.join(" ")
     }
 
     /// What it costs to wait for so long: processor time in microseconds, and times that we went to sleep.

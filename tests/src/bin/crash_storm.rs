@@ -5,7 +5,7 @@
 //! crash-storm pids [--count N] [--only WORDS]                            N forced reuses of a process's number
 //! ```
 //!
-//! Prints a line a scenario, and ends well if every one of them was clean.
+//! Prints a line a scenario, and ends well if every one of them was clean; with 77 if the others were not permitted.
 
 use std::process::ExitCode;
 
@@ -25,10 +25,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if !rows.is_empty() && rows.iter().all(|row| row.faults() == 0) {
-        ExitCode::SUCCESS
-    } else {
+    if rows.is_empty() || rows.iter().any(|row| row.faults() > 0) {
         ExitCode::FAILURE
+    } else if rows.iter().any(|row| row.kills == 0) {
+        ExitCode::from(77)
+    } else {
+        ExitCode::SUCCESS
     }
 }
 
