@@ -34,6 +34,10 @@ pub enum Command {
     /// Nothing needs to be said of how they were cut: they hold every byte that was sent. When the
     /// senders have closed, `recv` waits for the next one, unless told otherwise.
     Recv(Recv),
+    /// Draw a ring's balance: what went in, and where it is. Fails if it does not add up.
+    ///
+    /// Any ring can be audited at any time, also while it is in use; nothing is changed, and nobody waits.
+    Audit(Audit),
     /// Remove a ring, unless somebody living is attached to it.
     Rm(Rm),
     /// Show two processes at work, checking every byte, and measure them against a pipe.
@@ -166,6 +170,17 @@ pub struct Recv {
     /// Write each record's length before it, as a 32-bit little-endian number.
     #[arg(long)]
     pub len_prefixed: bool,
+
+    /// Instead of what was sent, take out what came back too often from receivers that failed, and end.
+    #[arg(long)]
+    pub dead_letters: bool,
+}
+
+/// `annulus audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// The ring, named as in `annulus send`.
+    pub name: Location,
 }
 
 /// `annulus rm`.

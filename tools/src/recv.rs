@@ -36,7 +36,11 @@ pub fn run(args: &cli::Recv) -> Result<(), Failure> {
         timeout: args.ring.timeout,
     };
     let mut out = Output::new(args.len_prefixed)?;
-    let result = inlet.pass_on(args.count.unwrap_or(u64::MAX), &mut out);
+    let count = args.count.unwrap_or(u64::MAX);
+    let result = match args.dead_letters {
+        true => inlet.drain_dead(count, &mut out),
+        false => inlet.pass_on(count, &mut out),
+    };
     // What was received is no longer in the ring: out with it, whatever else has happened.
     out.finish().and(result)
 }
@@ -63,6 +67,22 @@ impl Inlet {
                 }
             }
             out.write(&record)?;
+        }
+        Ok(())
+    }
+
+    /// Takes out the dead letters. One that cannot be written stays.
+    fn drain_dead(&mut self, count: u64, out: &mut Output) -> Result<(), Failure> {
+        for _ in 0..count {
+            let mut written = Ok(());
+            let found = self.receiver.drain_dead(|record, _| {
+                written = out.write(record).and_then(|()| out.flush());
+                written.is_ok()
+            });
+            written?;
+            if !found.map_err(Failure::Fault)? {
+                break;
+            }
         }
         Ok(())
     }

@@ -21,7 +21,7 @@
 //! must lie between.
 
 use crate::layout::LEASES;
-use crate::lease::{Holder, Side, Witness};
+use crate::lease::{Holder, Witness};
 use crate::mpmc::{Record, record_at};
 use crate::sync::{Acquire, Relaxed};
 use crate::view::View;
@@ -303,10 +303,16 @@ fn look(view: &View, witness: &Witness, indulgent: bool) -> Result<Audit, Stop> 
     let allowance = in_doubt.saturating_mul(widest);
 
     // Many senders count what they give up; a single one's filling is counted by whoever passes over it.
-    let (voided, passed_void) = if geometry.sender_words {
-        (later.given_up, later.given_up.saturating_sub(walk.void))
+    let passed_void = if geometry.sender_words {
+        later.given_up.saturating_sub(walk.void)
     } else {
-        (later.given_up.saturating_add(walk.void), later.given_up)
+        later.given_up
+    };
+    let voided = passed_void.saturating_add(walk.void);
+    let uncounted_void = if geometry.sender_words {
+        voided - later.given_up.min(voided)
+    } else {
+        0
     };
     let mut problems = vec![];
     // Numbers that go beyond what there can be are told by name, instead of wrapping.
@@ -345,14 +351,14 @@ fn look(view: &View, witness: &Witness, indulgent: bool) -> Result<Audit, Stop> 
         );
         uncounted_received = received.saturating_sub(later.received);
     }
-    for (side, uncounted) in [
-        (Side::Sender, uncounted_sent),
-        (Side::Receiver, uncounted_received),
+    for (what, uncounted) in [
+        ("sent", uncounted_sent),
+        ("received", uncounted_received),
+        ("given up", uncounted_void),
     ] {
         if uncounted > allowance {
             problems.push(format!(
-                "{uncounted} more than any {} counted; the killed ({killed}) may have left {allowance} uncounted",
-                side.name()
+                "{what}: {uncounted} more than anybody counted; the killed ({killed}) may have left {allowance} uncounted"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! What lies where in a region: the shared format, version 1. `docs/layout.md` is its specification.
+//! What lies where in a region: the shared format, version 2. `docs/layout.md` is its specification.
 //!
 //! # Glossary
 //!
@@ -47,7 +47,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ANNULUS\0");
 pub(crate) const FORKED: u64 = u64::from_le_bytes(*b"FORKED\0\0");
 
 /// The version of the layout that this code reads and writes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Entries in the lease table: how many handles may be attached at once.
 pub(crate) const LEASES: usize = scaled(128, 6);

@@ -160,18 +160,17 @@ pub(crate) fn help_free(view: &View) {
     let words = Words::new(view.geometry.units);
     // Acquire: whoever moved it had seen DONE, and so do we pass that on.
     let mut free = view.header().free.load(Acquire);
-    // Acquire: pairs with the Release of the single sender's commit. A done record is below the tail.
-    let tail = view.header().tail.load(Acquire);
     for _ in 0..view.geometry.units {
         // Acquire: pairs with the Release of whoever stored DONE; its copy is over.
         let word = view.receiver_word(free).load(Acquire);
         if words.age(word, free) != Age::Current || words.who(word) != who::DONE {
             return;
         }
-        let units = match record_at(view, words, free, tail) {
-            Ok(Record::Ready { units } | Record::Void { units }) => units,
-            _ => return,
-        };
+        // Nobody is done with a record of no cells; a hostile peer's word leads nowhere.
+        let units = words.low(word);
+        if units == 0 {
+            return;
+        }
         let next = free.wrapping_add(units);
         // Release: hands on what the loads above acquired, to the claimer that reads `free`. Acquire on
         // failure: as for the first load.
@@ -204,7 +203,7 @@ fn widen(view: &View, units: u64) -> u64 {
 /// Marks what was given up at `position` as done. `word` is the receivers' word, of an older lap. If false, somebody else
 /// did the same, or the place was freed and reused, so that what was read there leads nowhere.
 pub(crate) fn pass_over(view: &View, words: Words, position: u64, word: u64, units: u64) -> bool {
-    let done = words.word(position, 0, who::DONE);
+    let done = words.word(position, units, who::DONE);
     if !view.geometry.sender_words {
         widen(view, units);
     }
@@ -225,7 +224,7 @@ pub(crate) struct Tx {
     me: u64,
     /// Our lease, where what we commit is counted.
     lease: usize,
-    /// The greatest claim that we know was made on the ring.
+    /// The greatest claim that we know was made on the ring; 0 after a fault. Others go the long way.
     widest: u64,
     /// A place where a record begins, not beyond the last.
     cursor: u64,
@@ -235,9 +234,11 @@ pub(crate) struct Tx {
 }
 
 impl Tx {
+    /// Remembers the fault. The ring looks full from now on, so that every later claim meets it.
     #[cold]
     fn fail(&mut self, fault: Fault) -> Blocked {
         self.fault = Some(fault);
+        self.widest = 0;
         Blocked::Fault(fault)
     }
 
@@ -277,31 +278,9 @@ impl Tx {
         self.freed = freed;
         Ok(moved)
     }
-}
 
-impl SendSide for Tx {
-    fn attach(view: View, lease: usize) -> Result<Self, Fault> {
-        // Acquire: pairs with the Release that freed the units; the copies of them are over.
-        let freed = view.freed().load(Acquire);
-        Ok(Self {
-            view,
-            words: Words::new(view.geometry.units),
-            me: who::OWNER + lease as u64,
-            lease,
-            widest: 1,
-            cursor: freed,
-            freed,
-            fault: None,
-        })
-    }
-
-    #[inline]
-    fn view(&self) -> &View {
-        &self.view
-    }
-
-    #[inline]
-    fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
+    /// Walks to the first place that nobody has, and claims it.
+    fn claim_slowly(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
         if let Some(fault) = self.fault {
             return Err(Blocked::Fault(fault));
         }
@@ -387,6 +366,65 @@ impl SendSide for Tx {
         }
         Err(Blocked::Full)
     }
+}
+
+impl SendSide for Tx {
+    fn attach(view: View, lease: usize) -> Result<Self, Fault> {
+        // Acquire: pairs with the Release that freed the units; the copies of them are over.
+        let freed = view.freed().load(Acquire);
+        Ok(Self {
+            view,
+            words: Words::new(view.geometry.units),
+            me: who::OWNER + lease as u64,
+            lease,
+            widest: 1,
+            cursor: freed,
+            freed,
+            fault: None,
+        })
+    }
+
+    #[inline]
+    fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The usual case in a few steps: there is room for all by what we know, and nobody claims before us.
+    #[inline]
+    fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
+        let geometry = &self.view.geometry;
+        // Relaxed: a hint.
+        let hint = self.view.header().tail.load(Relaxed);
+        let position = if before(hint, self.cursor) {
+            self.cursor
+        } else {
+            hint
+        };
+        let used = position.wrapping_sub(self.freed);
+        let fits = used.saturating_add(max) <= geometry.room()
+            && max <= self.widest
+            && !(contiguous && max > geometry.units - self.view.index(position));
+        if fits {
+            let cell = self.view.sender_word(position);
+            // Acquire, then Release: as in `claim_slowly`.
+            let word = cell.load(Acquire);
+            let claimed = self.words.word(position, max, self.me);
+            if self.words.age(word, position) == Age::Older
+                && cell
+                    .compare_exchange(word, claimed, Release, Relaxed)
+                    .is_ok()
+            {
+                let next = position.wrapping_add(max);
+                store_hint(&self.view.header().tail, next);
+                self.cursor = next;
+                return Ok(Claim {
+                    position,
+                    units: max,
+                });
+            }
+        }
+        self.claim_slowly(min, max, contiguous)
+    }
 
     #[inline]
     fn split(&mut self, position: u64, units: u64) {
@@ -460,12 +498,51 @@ impl Rx {
         Blocked::Fault(fault)
     }
 
+    /// The next record, in the usual case: a typed message where the hint or our floor says, and no record has come back. What it finds the walk would find.
+    #[inline]
+    fn glance(&mut self) -> Option<Found> {
+        let geometry = self.view.geometry;
+        let view = self.view;
+        let header = view.header();
+        let usual = geometry.form == Form::Typed && geometry.order == Order::Total && !self.rewalk;
+        // Acquire: as in `walk`.
+        if !usual || header.room.epoch.load(Acquire) != self.epoch {
+            return None;
+        }
+        let position = self.hinted();
+        // Acquire, both: as in `walk` and in `record_at`.
+        let word = self.view.receiver_word(position).load(Acquire);
+        let is_there = if geometry.sender_words {
+            let there = view.sender_word(position).load(Acquire);
+            there == self.words.word(position, 1, who::READY)
+        } else {
+            self.refresh(position);
+            before(position, self.tail)
+        };
+        (is_there && self.words.age(word, position) == Age::Older).then(|| {
+            self.floor = position;
+            Found {
+                word,
+                ..Found::new(position, 1)
+            }
+        })
+    }
+
+    /// Where to begin in total order, when no record has come back: at the hint if it can be right, else at our floor.
+    #[inline]
+    fn hinted(&self) -> u64 {
+        // Relaxed: a hint. Within one ring of the floor it is a place where a record begins.
+        let hint = self.view.header().head.load(Relaxed);
+        let ahead =
+            before(self.floor, hint) && hint.wrapping_sub(self.floor) <= self.view.geometry.units;
+        if ahead { hint } else { self.floor }
+    }
+
     /// The next record that nobody has, for a ring whose receivers have words.
     ///
     /// A record behind an open claim may be of the same sender, who committed the claim after we had passed it. So
     /// we walk until the same record comes twice: what was open before it on the second walk, after we
     /// had seen the record, is another sender's.
-    #[inline]
     fn look_among_many(&mut self) -> Result<Found, Blocked> {
         let (mut found, mut stepped) = self.walk()?;
         for _ in 0..self.view.geometry.units {
@@ -495,14 +572,11 @@ impl Rx {
             // Acquire: pairs with the Release in `help_free`.
             self.floor = header.free.load(Acquire);
         }
-        let mut position = self.floor;
-        if strict && !self.rewalk {
-            // Relaxed: a hint. Within one ring of the floor it is a place where a record begins.
-            let hint = header.head.load(Relaxed);
-            if before(position, hint) && hint.wrapping_sub(position) <= self.view.geometry.units {
-                position = hint;
-            }
-        }
+        let mut position = if strict && !self.rewalk {
+            self.hinted()
+        } else {
+            self.floor
+        };
         // Whether an open claim was stepped over: then the floor stays before it.
         let mut open = false;
         let mut steps = 0;
@@ -573,6 +647,10 @@ impl Rx {
                 }
             };
             self.settle(position, open);
+            // Relaxed: a hint. It leads past nothing any more that we have not seen.
+            if self.rewalk && !open && !before(position, header.head.load(Relaxed)) {
+                self.rewalk = false;
+            }
             let found = Found {
                 position,
                 units,
@@ -626,11 +704,19 @@ impl Rx {
         Err(Blocked::Empty)
     }
 
+    /// Looks how far the single sender has got, if by what we know nothing is at `position`.
     #[inline]
-    fn record_at(&mut self, position: u64) -> Result<Record, Blocked> {
-        if !self.view.geometry.sender_words && !before(position, self.tail) {
+    fn refresh(&mut self, position: u64) {
+        if !before(position, self.tail) {
             // Acquire: pairs with the Release in `spsc::Tx::commit`; the payload is visible.
             self.tail = self.view.header().tail.load(Acquire);
+        }
+    }
+
+    #[inline]
+    fn record_at(&mut self, position: u64) -> Result<Record, Blocked> {
+        if !self.view.geometry.sender_words {
+            self.refresh(position);
         }
         record_at(&self.view, self.words, position, self.tail).map_err(|fault| self.fail(fault))
     }
@@ -706,7 +792,10 @@ impl RecvSide for Rx {
             return Err(Blocked::Fault(fault));
         }
         if self.view.geometry.receiver_words {
-            self.look_among_many()
+            match self.glance() {
+                Some(found) => Ok(found),
+                None => self.look_among_many(),
+            }
         } else {
             self.look_alone()
         }
@@ -751,7 +840,7 @@ impl RecvSide for Rx {
             return true;
         }
         self.notice(found);
-        let done = self.words.word(found.position, found.tries, who::DONE);
+        let done = self.words.word(found.position, found.units, who::DONE);
         let cell = self.view.receiver_word(found.position);
         // AcqRel: pairs with the Acquire in `help_free`; our copy is over. Acquire, so that whoever finds this
         // word changed (`is_current`) sees all that led to it. Relaxed on failure: the copy is void.
@@ -794,7 +883,7 @@ impl RecvSide for Rx {
             self.advance(found.position.wrapping_add(found.units));
             return;
         }
-        let done = self.words.word(found.position, found.tries, who::DONE);
+        let done = self.words.word(found.position, found.units, who::DONE);
         // Release: pairs with the Acquire in `help_free`; our reads are over. A store will do: while we
         // live nobody else writes a word that names us.
         self.view.receiver_word(found.position).store(done, Release);

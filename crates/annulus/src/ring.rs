@@ -1,20 +1,21 @@
 //! An open ring, what it carries, and what is known about it.
 
-use crate::attach::Shared;
+use crate::attach::{self, Shared};
 use crate::audit::{self, Audit, DeadLetter};
-use crate::error::AttachError;
+use crate::error::{AttachError, OpenError};
 use crate::geometry::{Form, Shape};
 use crate::handle::{WhenClosed, WhenDead};
 use crate::kind::Kind;
 use crate::layout::{CELL, NAME_LEN, RECORD_HEADER};
 use crate::lease::{Holder, Side};
+use crate::options::{Location, RingOptions};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::sync::PAYLOAD_ALIGN;
 use crate::{Mpmc, Mpsc, Protocol, Spmc, Spsc};
 use annulus_channel::{
-    Capabilities, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError,
+    Capabilities, Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 use bytemuck::Pod;
 use std::marker::PhantomData;
@@ -245,6 +246,58 @@ pub struct Peer {
     pub alive: bool,
 }
 
+/// A ring looked at from outside, whatever its kind and message type. Attaches nothing and changes nothing.
+///
+/// ```
+/// use annulus::{Inspector, RingOptions, spsc};
+/// # let name = format!("annulus-doc-inspector-{}", std::process::id());
+/// let mut options = RingOptions::new();
+/// let ring: spsc::Ring<u64> = options.create(true).capacity(8).shm(&name)?;
+/// let location = name.parse()?;
+/// let inspector = Inspector::open(&location)?;
+/// assert_eq!(inspector.info().message, "u64 (size 8, align 8)");
+/// assert!(inspector.audit().adds_up());
+/// annulus::remove(&location)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Inspector {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Inspector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Inspector").field(&self.info()).finish()
+    }
+}
+
+impl Inspector {
+    /// Opens the ring at `location`. Needs the right to read and write it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RingOptions::open`](crate::RingOptions::open), but no kind and no type are wrong.
+    pub fn open(location: &Location) -> Result<Self, OpenError> {
+        let options = RingOptions::new();
+        attach::named(&options, None, None, location).map(|shared| Self { shared })
+    }
+
+    /// What is known about the ring now.
+    pub fn info(&self) -> RingInfo {
+        info(&self.shared)
+    }
+
+    /// The balance: [`Ring::audit`].
+    pub fn audit(&self) -> Audit {
+        audit::audit(&self.shared.view, &self.shared.witness)
+    }
+
+    /// The dead letters, oldest first.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        audit::dead_letters(&self.shared.view)
+    }
+}
+
 fn info(shared: &Shared) -> RingInfo {
     let geometry = &shared.view.geometry;
     let audit = &shared.view.header().audit;
@@ -415,6 +468,28 @@ impl AnyReceiver {
     /// What a call does when every sender is dead: [`Receiver::on_peer_death`].
     pub fn on_peer_death(&mut self, what: WhenDead) {
         each!(self, receiver => receiver.on_peer_death(what));
+    }
+
+    /// Shows the oldest dead letter, and how often it was tried, to `each`; if that says true, it is gone for good,
+    /// else it stays. False if there is none. See [`Receiver::try_peek_dead`].
+    ///
+    /// # Errors
+    ///
+    /// The ring's memory makes no sense, or is a parent's.
+    pub fn drain_dead(&mut self, each: impl FnOnce(&[u8], u64) -> bool) -> Result<bool, Fault> {
+        each!(self, receiver => {
+            let letter = match receiver.try_peek_dead() {
+                Ok(letter) => letter,
+                Err(TryRecvError::Fault(fault)) => return Err(fault),
+                Err(_) => return Ok(false),
+            };
+            let mut record = Vec::new();
+            letter.read(&mut record);
+            if each(&record, letter.tries()) {
+                letter.release();
+            }
+            Ok(true)
+        })
     }
 
     /// What a call does when every sender has closed: [`Receiver::on_close`].
