@@ -33,6 +33,8 @@ pub enum Fault {
         /// The error number, as in `std::io::Error::from_raw_os_error`.
         errno: i32,
     },
+    /// The handle was inherited through `fork`. It is the parent's; this process has to attach one of its own.
+    ForkedHandle,
 }
 
 impl Display for Fault {
@@ -46,6 +48,9 @@ impl Display for Fault {
             Fault::Os { call, errno } => {
                 write!(f, "{call}: {}", std::io::Error::from_raw_os_error(errno))
             }
+            Fault::ForkedHandle => f.write_str(
+                "the handle was inherited through fork; this process has to attach one of its own",
+            ),
         }
     }
 }

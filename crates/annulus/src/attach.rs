@@ -10,7 +10,7 @@ use crate::kind::Kind;
 use crate::layout::{LEASES, bell, flag};
 use crate::lease::{self, Holder, Seat, Side, Witness};
 use crate::options::{Location, RingOptions};
-use crate::recover;
+use crate::recover::{self, Left};
 use crate::region::{self, Nameless, Region};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release};
 use crate::view::{View, read_cold};
@@ -58,12 +58,18 @@ impl Shared {
 
     /// Attaches a handle.
     pub(crate) fn seat(&self, side: Side) -> Result<Seat, AttachError> {
-        let mut seat = Seat::take(&self.view, &self.witness, side)?;
-        if self.is_removed() {
-            seat.release(&self.view);
-            return Err(AttachError::Removed);
+        if self.view.is_forked() {
+            return Err(AttachError::Forked);
         }
         let header = self.view.header();
+        let seat = Seat::take(&self.view, &self.witness, side).and_then(|mut seat| {
+            if self.is_removed() {
+                seat.release(&self.view);
+                return Err(AttachError::Removed);
+            }
+            Ok(seat)
+        });
+        let seat = seat.inspect_err(|_| header.peers.closes.add(1))?;
         let arrivals = match side {
             Side::Sender => &header.peers.senders,
             Side::Receiver => &header.peers.receivers,
@@ -83,6 +89,7 @@ impl Shared {
     pub(crate) fn leave(&self, seat: &mut Seat, side: Side) {
         seat.release(&self.view);
         let header = self.view.header();
+        header.peers.closes.add(1);
         // Release: pairs with the Acquire in `handle`; the freed lease is visible before the change. Acquire: of two
         // who close at once the later one sees the other's lease freed.
         header.peers.changes.fetch_add(1, AcqRel);
@@ -128,7 +135,8 @@ impl Shared {
             let peers = &self.view.header().peers;
             // Relaxed, both: they only grow, and the locks order the rest.
             let used = peers.senders.load(Relaxed) > 0 && peers.receivers.load(Relaxed) > 0;
-            used && !self.has_holder(Side::Sender) && recover::is_drained(&self.view)
+            let left = recover::left(&self.view);
+            used && !self.has_holder(Side::Sender) && left == Left::Nothing
         };
         if self.flags & flag::UNLINK == 0 || !finished() {
             return;
@@ -192,7 +200,7 @@ pub(crate) fn plan(
     shape: &Shape,
 ) -> Result<Geometry, OpenError> {
     let capacity = options.capacity.ok_or(OpenError::NoCapacity)?;
-    Geometry::new(kind, options.order, shape, capacity)
+    Geometry::new(kind, options.order, shape, capacity, options.max_tries)
 }
 
 fn file(

@@ -57,6 +57,13 @@ pub enum OpenError {
         /// The greatest possible.
         max: u64,
     },
+    /// The number of tries is out of bounds.
+    MaxTries {
+        /// What was asked for.
+        asked: u64,
+        /// The greatest possible.
+        max: u64,
+    },
     /// The user may not open or create it.
     Permission(Location),
     /// The ring cannot be removed while somebody is attached.
@@ -153,6 +160,9 @@ impl Display for OpenError {
             Self::Capacity { asked, min, max } => {
                 write!(f, "capacity {asked} is out of bounds: {min} to {max}")
             }
+            Self::MaxTries { asked, max } => {
+                write!(f, "{asked} tries are out of bounds: at most {max}")
+            }
             Self::Permission(location) => write!(f, "permission denied: {location}"),
             Self::Busy { location, pid } => {
                 write!(f, "{location} is in use by process {pid}")
@@ -204,6 +214,8 @@ pub enum AttachError {
     },
     /// The name was removed while we attached, since the ring was finished. Open it again.
     Removed,
+    /// The ring was opened before this process was forked. Open it again, by its name or its descriptor.
+    Forked,
     /// The operating system refused a call.
     Os {
         /// The call.
@@ -234,6 +246,9 @@ impl Display for AttachError {
                 found,
                 expected,
             } => write!(f, "corrupt {what}: found {found}, expected {expected}"),
+            Self::Forked => f.write_str(
+                "the ring was opened before this process was forked; open it again here",
+            ),
             Self::Removed => f.write_str("the ring was finished and its name removed meanwhile"),
             Self::Os { call, errno } => {
                 write!(f, "{call}: {}", io::Error::from_raw_os_error(*errno))

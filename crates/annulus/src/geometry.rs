@@ -74,16 +74,29 @@ pub(crate) struct Geometry {
     pub(crate) region_len: u64,
     pub(crate) type_size: u32,
     pub(crate) type_align: u32,
+    /// After how many returns a record becomes a dead letter; 0: never.
+    pub(crate) max_tries: u64,
 }
 
+/// The most tries that can be asked for: the counts beyond, which recur, are all greater (`mpmc::returned`).
+pub(crate) const MOST_TRIES: u64 = scaled(32, 1) as u64;
+
 impl Geometry {
-    /// The numbers of a ring with room for `capacity` messages or bytes.
+    /// The numbers of a ring with room for `capacity` messages or bytes, whose records are given out `max_tries`
+    /// times at most (0: any number of times).
     pub(crate) fn new(
         kind: Kind,
         order: Order,
         shape: &Shape,
         capacity: u64,
+        max_tries: u64,
     ) -> Result<Self, OpenError> {
+        if max_tries > MOST_TRIES {
+            return Err(OpenError::MaxTries {
+                asked: max_tries,
+                max: MOST_TRIES,
+            });
+        }
         let (min, max) = match shape.form {
             Form::Typed => (1, MAX_UNITS),
             Form::Bytes => (1, MAX_UNITS * 8),
@@ -147,6 +160,7 @@ impl Geometry {
             region_len,
             type_size: shape.size,
             type_align: shape.align,
+            max_tries,
         })
     }
 

@@ -194,7 +194,7 @@ impl Link {
 
     pub(crate) fn arrivals_now(&self) -> u64 {
         let peers = &self.view().header().peers;
-        // Relaxed: `changes`, read before with Acquire, publishes it.
+        // Relaxed: `changes`, read before with Acquire, publishes it; as an epoch it is only compared.
         match self.side {
             Side::Sender => peers.receivers.load(Relaxed),
             Side::Receiver => peers.senders.load(Relaxed),
@@ -276,6 +276,16 @@ impl Link {
                 }
                 self.others == Others::Closed
             }
+        }
+    }
+
+    /// Fails in a forked child. Asked where a bell is set, which it is there, or nothing was found.
+    #[cold]
+    pub(crate) fn check_forked(&self) -> Result<(), Fault> {
+        if self.view().is_forked() {
+            Err(Fault::ForkedHandle)
+        } else {
+            Ok(())
         }
     }
 

@@ -24,8 +24,8 @@
 //! 768   free        where the done records end             (many receivers only)
 //! 896   data bell   receivers sleep here, senders ring
 //! 1024  room bell   senders sleep here, receivers ring; and the epoch of redeliveries
-//! 1152  peers       tickets, arrivals, changes
-//! 1280  audit       what the safety net caught
+//! 1152  peers       tickets, arrivals, changes, closes
+//! 1280  audit       what was repaired, given up, rescued
 //! 2048  leases      128 bytes each
 //!       senders' words      8 bytes a cell                 (many senders only)
 //!       receivers' words    8 bytes a cell                 (many receivers only)
@@ -36,12 +36,15 @@
 //! atomically; payload bytes are the exception.
 
 use crate::futex::Futex;
-use crate::sync::{AtomicU32, AtomicU64, PAYLOAD_ALIGN, REAL, scaled};
+use crate::sync::{AtomicU32, AtomicU64, Count, PAYLOAD_ALIGN, REAL, scaled};
 use crossbeam_utils::CachePadded;
 use std::mem::{offset_of, size_of};
 
 /// "ANNULUS" and a zero, as bytes in memory. Written last, so a region that has it is complete.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ANNULUS\0");
+
+/// In place of the magic where a forked child has an inherited handle: there is no ring.
+pub(crate) const FORKED: u64 = u64::from_le_bytes(*b"FORKED\0\0");
 
 /// The version of the layout that this code reads and writes.
 pub(crate) const VERSION: u32 = 1;
@@ -88,7 +91,9 @@ pub(crate) struct Cold {
     /// Of a System V ring: the device and inode of its lock file. Else 0.
     pub(crate) lock_dev: AtomicU64,
     pub(crate) lock_ino: AtomicU64,
-    reserved: [AtomicU64; scaled(30, 0)],
+    /// After how many returns a record becomes a dead letter. 0: never.
+    pub(crate) max_tries: AtomicU64,
+    reserved: [AtomicU64; scaled(29, 0)],
 }
 
 /// A doorbell's bits.
@@ -122,17 +127,24 @@ pub(crate) struct Peers {
     pub(crate) senders: AtomicU64,
     /// Receivers that ever attached.
     pub(crate) receivers: AtomicU64,
+    /// Tickets whose holders have gone in an orderly way, or never got a lease. The others live or were killed.
+    pub(crate) closes: Count,
 }
 
-/// Counters for people.
+/// Counters of what is rare, raised by whoever does it.
 #[repr(C)]
 pub(crate) struct Audit {
     /// Sleeps that ended by the safety net although there was something to do. Raised by the sleeper.
-    pub(crate) rescues: AtomicU64,
+    pub(crate) rescues: Count,
     /// Claims of dead senders that were made void. Raised by the repairer.
-    pub(crate) voided: AtomicU64,
+    pub(crate) voided: Count,
     /// Records taken by dead receivers that went back. Raised by the repairer.
-    pub(crate) returned: AtomicU64,
+    pub(crate) returned: Count,
+    /// Units given up: claims of the dead, aborted ones, unused ends of claims, filling up to the ring's end. Raised by
+    /// whoever wrote VOID; where the single sender has no words, by the receiver that passed over its filling.
+    pub(crate) given_up: Count,
+    /// The greatest claim, record or filling in units, if more than one. Raised beforehand, by whoever is to count it.
+    pub(crate) widest: Count,
 }
 
 /// The header of a region.
@@ -152,10 +164,15 @@ pub(crate) struct Header {
     reserved: [CachePadded<[AtomicU64; 16]>; scaled(5, 0)],
 }
 
-/// One lease. Its word says who holds it; see `lease`.
+/// One lease. Its word says who holds it; see `lease`. The counts go on from holder to holder, and are what `audit`
+/// compares with the words.
 #[repr(C)]
 pub(crate) struct Lease {
     pub(crate) word: AtomicU64,
+    /// Units that its holders committed, where senders have words. Written by the holder alone.
+    pub(crate) sent: Count,
+    /// Units that its holders received, where receivers have words. Written by the holder alone.
+    pub(crate) received: Count,
 }
 
 /// A lease on a block of its own.
@@ -190,6 +207,7 @@ golden! {
     offset_of!(Cold, type_name) => 128,
     offset_of!(Cold, lock_dev) => 256,
     offset_of!(Cold, lock_ino) => 264,
+    offset_of!(Cold, max_tries) => 272,
     size_of::<Cold>() => 512,
     offset_of!(Header, tail) => 512,
     offset_of!(Header, head) => 640,
@@ -201,10 +219,15 @@ golden! {
     offset_of!(Peers, changes) => 8,
     offset_of!(Peers, senders) => 16,
     offset_of!(Peers, receivers) => 24,
+    offset_of!(Peers, closes) => 32,
     offset_of!(Header, audit) => 1280,
     offset_of!(Audit, voided) => 8,
     offset_of!(Audit, returned) => 16,
+    offset_of!(Audit, given_up) => 24,
+    offset_of!(Audit, widest) => 32,
     size_of::<Header>() => 2048,
+    offset_of!(Lease, sent) => 8,
+    offset_of!(Lease, received) => 16,
     size_of::<LeaseBlock>() => 128,
     align_of::<Header>() => PAYLOAD_ALIGN,
 }
@@ -239,6 +262,7 @@ impl Header {
                 type_name: std::array::from_fn(word),
                 lock_dev: word(0),
                 lock_ino: word(0),
+                max_tries: word(0),
                 reserved: std::array::from_fn(word),
             },
             tail: CachePadded::new(word(0)),
@@ -254,11 +278,14 @@ impl Header {
                 changes: word(0),
                 senders: word(0),
                 receivers: word(0),
+                closes: Count::new(),
             }),
             audit: CachePadded::new(Audit {
-                rescues: word(0),
-                voided: word(0),
-                returned: word(0),
+                rescues: Count::new(),
+                voided: Count::new(),
+                returned: Count::new(),
+                given_up: Count::new(),
+                widest: Count::new(),
             }),
             reserved: std::array::from_fn(|_| CachePadded::new(std::array::from_fn(word))),
         }

@@ -29,6 +29,7 @@
 //! share the rest. Whoever comes to a side first cleans up after its dead (`recover::reap`).
 
 use crate::error::AttachError;
+use crate::fork::Lock;
 use crate::layout::LEASES;
 use crate::recover;
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release};
@@ -132,7 +133,7 @@ impl Witness {
     }
 
     /// Locks the ticket's byte through a new open file description.
-    fn lock(&self, ticket: u64) -> Result<Option<File>, AttachError> {
+    fn lock(&self, ticket: u64) -> Result<Option<Lock>, AttachError> {
         let Self::Kernel(file) = self else {
             return Ok(None);
         };
@@ -140,6 +141,7 @@ impl Witness {
             call: "open /proc/self/fd",
             errno: error.raw_os_error().unwrap_or(0),
         })?;
+        let own = Lock::new(own, file);
         match set_lock(&own, lock_at(ticket), 1) {
             Ok(()) => Ok(Some(own)),
             // Somebody is removing the ring's name, and has locked all tickets for that moment.
@@ -193,8 +195,8 @@ pub(crate) fn wait_for_turn(file: &File) -> Result<(), Errno> {
 
 /// Locks all tickets at once, through a new open file description. Only possible while nobody holds
 /// one; nobody can come until the file is dropped.
-pub(crate) fn lock_all(file: &File) -> io::Result<Option<File>> {
-    let own = reopen(file)?;
+pub(crate) fn lock_all(file: &File) -> io::Result<Option<Lock>> {
+    let own = Lock::new(reopen(file)?, file);
     match set_lock(&own, LOCK_BASE, 0) {
         Ok(()) => Ok(Some(own)),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
@@ -207,7 +209,7 @@ pub(crate) struct Seat {
     pub(crate) number: usize,
     word: u64,
     /// Our own open file description, and with it the lock.
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 impl Seat {

@@ -26,7 +26,9 @@
 //! unless somebody sleeps, and logs nothing.
 
 mod attach;
+mod audit;
 mod error;
+mod fork;
 mod futex;
 mod geometry;
 mod guard;
@@ -54,6 +56,7 @@ pub use annulus_channel::{
     TrySendError,
 };
 pub use attach::remove;
+pub use audit::{Audit, DeadLetter};
 pub use error::{AttachError, OpenError};
 pub use guard::{Peeked, Reservation};
 pub use handle::{

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! senders' word     older lap -> BUSY(owner) -> READY | VOID
-//! receivers' word   older lap -> TAKEN(owner) -> DONE | AGAIN;   AGAIN -> TAKEN;   or straight -> DONE
+//! receivers' word   older lap -> TAKEN(owner) -> DONE | AGAIN | DEAD;   AGAIN | DEAD -> TAKEN;   or straight -> DONE
 //! ```
 //!
 //! *Claim.* Records begin where the record before ends, so everybody derives the same places. A
@@ -17,7 +17,8 @@
 //! *Take.* A receiver walks in the same way to the first record that nobody has. At most once, it
 //! copies the record out and then swaps its word to DONE; if that fails it throws the copy away,
 //! which is why the payload is copied by relaxed atomics. At least once, it swaps to TAKEN with its name
-//! first, works, and then stores DONE.
+//! first, works, and then stores DONE. What comes back is AGAIN; after too many tries it is DEAD, and only who asks for dead
+//! letters takes it.
 //!
 //! *Free.* `free` is the position up to which all records are done. Anybody moves it on, over words
 //! that say DONE. Only `free` is authoritative; `tail` and `head` are hints, checked before use, whose loss
@@ -193,12 +194,39 @@ fn store_hint(hint: &crate::sync::AtomicU64, position: u64) {
     }
 }
 
+/// Notes that more units than ever are about to be claimed or passed, so that `audit` knows how many a killed handle may
+/// have left uncounted. Returns the greatest number so far.
+#[cold]
+fn widen(view: &View, units: u64) -> u64 {
+    view.header().audit.widest.raise(units)
+}
+
+/// Marks what was given up at `position` as done. `word` is the receivers' word, of an older lap. If false, somebody else
+/// did the same, or the place was freed and reused, so that what was read there leads nowhere.
+pub(crate) fn pass_over(view: &View, words: Words, position: u64, word: u64, units: u64) -> bool {
+    let done = words.word(position, 0, who::DONE);
+    if !view.geometry.sender_words {
+        widen(view, units);
+    }
+    let cell = view.receiver_word(position);
+    // AcqRel: as in `Rx::confirm`. Relaxed on failure: the caller looks again.
+    let passed = cell.compare_exchange(word, done, AcqRel, Relaxed).is_ok();
+    if passed && !view.geometry.sender_words {
+        view.header().audit.given_up.add(units);
+    }
+    passed
+}
+
 /// One of many senders.
 pub(crate) struct Tx {
     view: View,
     words: Words,
     /// Our name in a control word.
     me: u64,
+    /// Our lease, where what we commit is counted.
+    lease: usize,
+    /// The greatest claim that we know was made on the ring.
+    widest: u64,
     /// A place where a record begins, not beyond the last.
     cursor: u64,
     /// What we last saw of the position that the receivers have freed. Never ahead of it.
@@ -229,6 +257,11 @@ impl Tx {
         Ok(self.cursor)
     }
 
+    /// Units are void that were ours, or nobody's.
+    fn gave_up(&self, units: u64) {
+        self.view.header().audit.given_up.add(units);
+    }
+
     /// Looks how far the receivers have got; true if further than we knew.
     #[cold]
     fn reload(&mut self) -> Result<bool, Blocked> {
@@ -254,6 +287,8 @@ impl SendSide for Tx {
             view,
             words: Words::new(view.geometry.units),
             me: who::OWNER + lease as u64,
+            lease,
+            widest: 1,
             cursor: freed,
             freed,
             fault: None,
@@ -309,6 +344,9 @@ impl SendSide for Tx {
                     } else {
                         (most, self.me)
                     };
+                    if taken > self.widest {
+                        self.widest = widen(&self.view, taken);
+                    }
                     let claimed = self.words.word(position, taken, state);
                     let cell = self.view.sender_word(position);
                     // Release: pairs with the Acquire in `record_at` and above. Relaxed on failure: we look again.
@@ -321,6 +359,7 @@ impl SendSide for Tx {
                     let next = position.wrapping_add(taken);
                     store_hint(&self.view.header().tail, next);
                     if pad > 0 {
+                        self.gave_up(pad);
                         position = next;
                         continue;
                     }
@@ -364,16 +403,19 @@ impl SendSide for Tx {
             let void = self.words.word(rest, claim.units - used, who::VOID);
             // Release: as in `split`.
             self.view.sender_word(rest).store(void, Release);
+            self.gave_up(claim.units - used);
         }
         let ready = self.words.word(claim.position, first, who::READY);
         // Release: pairs with the Acquire in `record_at`; payload and later words are visible before it.
         self.view.sender_word(claim.position).store(ready, Release);
+        self.view.lease(self.lease).sent.add_alone(used);
     }
 
     fn abort(&mut self, claim: Claim) {
         let void = self.words.word(claim.position, claim.units, who::VOID);
         // Release: pairs with the Acquire in `record_at`; whatever we wrote to the cells is over.
         self.view.sender_word(claim.position).store(void, Release);
+        self.gave_up(claim.units);
     }
 
     fn len(&self) -> u64 {
@@ -394,6 +436,10 @@ pub(crate) struct Rx {
     words: Words,
     /// Our name in a control word.
     me: u64,
+    /// Our lease, where what we receive is counted.
+    lease: usize,
+    /// The greatest record that we know was received.
+    widest: u64,
     /// Where to begin looking: no record before it is for us to take, unless one comes back.
     floor: u64,
     /// What we last saw of the single sender's tail.
@@ -508,11 +554,7 @@ impl Rx {
                 }
                 Record::Void { units } => {
                     if age == Age::Older {
-                        let done = self.words.word(position, 0, who::DONE);
-                        let cell = self.view.receiver_word(position);
-                        // AcqRel: as in `confirm`. Failure: somebody else did the same, or the place was freed and
-                        // reused, so that what we read there leads nowhere.
-                        if cell.compare_exchange(word, done, AcqRel, Relaxed).is_err() {
+                        if !pass_over(&self.view, self.words, position, word, units) {
                             continue;
                         }
                         self.done += units;
@@ -524,7 +566,7 @@ impl Rx {
                 Record::Ready { units } if self.words.who(word) == who::AGAIN => {
                     (units, self.words.low(word))
                 }
-                // DONE, or TAKEN: should its holder give it back, the epoch will tell.
+                // DONE, or DEAD, or TAKEN: should its holder give it back, the epoch will tell.
                 Record::Ready { units } => {
                     position = position.wrapping_add(units);
                     continue;
@@ -601,9 +643,18 @@ impl Rx {
         self.view.header().head.store(to, Release);
     }
 
-    /// What follows when a record is done: hints, and now and then `free`.
+    /// Before a record is taken: is it the longest so far?
+    #[inline]
+    fn notice(&mut self, found: Found) {
+        if found.units > self.widest {
+            self.widest = widen(&self.view, found.units);
+        }
+    }
+
+    /// What follows when a record is done: its count, hints, and now and then `free`.
     #[inline]
     fn finished(&mut self, found: Found) {
+        self.view.lease(self.lease).received.add_alone(found.units);
         let len = found.units * self.view.geometry.unit_size;
         let at = self.view.offset(found.position);
         self.view.payload.counted(at, len as usize);
@@ -611,7 +662,10 @@ impl Rx {
         if self.floor == found.position {
             self.floor = next;
         }
-        store_hint(&self.view.header().head, next);
+        // A dead letter is drained out of turn: what lies before it may be there still.
+        if self.words.who(found.word) != who::DEAD {
+            store_hint(&self.view.header().head, next);
+        }
         self.done += found.units;
         if self.done >= self.view.geometry.units / 8 {
             self.done = 0;
@@ -629,6 +683,8 @@ impl RecvSide for Rx {
             view,
             words: Words::new(view.geometry.units),
             me: who::OWNER + lease as u64,
+            lease,
+            widest: 1,
             floor,
             tail: floor,
             // Acquire: as in `look_among_many`.
@@ -656,12 +712,45 @@ impl RecvSide for Rx {
         }
     }
 
+    fn look_dead(&mut self) -> Result<Found, Blocked> {
+        if let Some(fault) = self.fault {
+            return Err(Blocked::Fault(fault));
+        }
+        if !self.view.geometry.receiver_words {
+            return Err(Blocked::Empty);
+        }
+        // Acquire: pairs with the Release in `help_free`; no record before it is of interest.
+        let mut position = self.view.header().free.load(Acquire);
+        for _ in 0..self.view.geometry.units {
+            // Acquire: pairs with the Release of whoever wrote it; its senders' word is no older.
+            let word = self.view.receiver_word(position).load(Acquire);
+            let current = self.words.age(word, position) == Age::Current;
+            let units = match self.record_at(position)? {
+                _ if self.is_overwritten(position) => break,
+                Record::Absent | Record::Lapped => break,
+                Record::Open { units, .. } | Record::Void { units } => units,
+                Record::Ready { units } if current && self.words.who(word) == who::DEAD => {
+                    return Ok(Found {
+                        position,
+                        units,
+                        word,
+                        tries: self.words.low(word),
+                    });
+                }
+                Record::Ready { units } => units,
+            };
+            position = position.wrapping_add(units);
+        }
+        Err(Blocked::Empty)
+    }
+
     #[inline]
     fn confirm(&mut self, found: Found) -> bool {
         if !self.view.geometry.receiver_words {
             self.advance(found.position.wrapping_add(found.units));
             return true;
         }
+        self.notice(found);
         let done = self.words.word(found.position, found.tries, who::DONE);
         let cell = self.view.receiver_word(found.position);
         // AcqRel: pairs with the Acquire in `help_free`; our copy is over. Acquire, so that whoever finds this
@@ -687,6 +776,7 @@ impl RecvSide for Rx {
         if !self.view.geometry.receiver_words {
             return true;
         }
+        self.notice(found);
         let taken = self.words.word(found.position, found.tries, self.me);
         let cell = self.view.receiver_word(found.position);
         // AcqRel: pairs with the Acquire in `recover`: whoever sees our name sees our lease; and as in
@@ -713,7 +803,7 @@ impl RecvSide for Rx {
 
     fn put_back(&mut self, found: Found) {
         if self.view.geometry.receiver_words {
-            let again = returned(self.words, found.position, found.tries);
+            let again = returned(&self.view, self.words, found.position, found.tries);
             // Release: our reads are over. A store will do, as in `release`.
             self.view
                 .receiver_word(found.position)
@@ -745,13 +835,20 @@ pub(crate) fn announce_return(view: &View) {
     view.header().room.epoch.fetch_add(1, Release);
 }
 
-/// The word of a record that came back after `tries` tries. Beyond 63 the count goes on from 32, so that no
-/// word is followed by itself within a lap, and a repairer that is stopped between verdict and swap does no harm.
-pub(crate) fn returned(words: Words, position: u64, tries: u64) -> u64 {
+/// The word of a record that came back after `tries` tries: for others to take, or a dead letter. Beyond 63 the count goes
+/// on from 32, so that no word is followed by itself within a lap, and a repairer that is stopped between verdict and
+/// swap does no harm.
+pub(crate) fn returned(view: &View, words: Words, position: u64, tries: u64) -> u64 {
     let next = if tries < MAX_TRIES {
         tries + 1
     } else {
         MAX_TRIES / 2 + 1
     };
-    words.word(position, next, who::AGAIN)
+    let most = view.geometry.max_tries;
+    let state = if most != 0 && next >= most {
+        who::DEAD
+    } else {
+        who::AGAIN
+    };
+    words.word(position, next, state)
 }

@@ -137,6 +137,7 @@ impl fmt::Display for Location {
 pub struct RingOptions {
     pub(crate) capacity: Option<u64>,
     pub(crate) order: Order,
+    pub(crate) max_tries: u64,
     pub(crate) mode: u32,
     pub(crate) create: bool,
     pub(crate) create_new: bool,
@@ -160,6 +161,7 @@ impl RingOptions {
         Self {
             capacity: None,
             order: Order::Total,
+            max_tries: 0,
             mode: 0o600,
             create: false,
             create_new: false,
@@ -183,6 +185,17 @@ impl RingOptions {
     /// earlier claim of a living sender, or `PerSender`, in which they step over it and come back.
     pub fn order(&mut self, order: Order) -> &mut Self {
         self.order = order;
+        self
+    }
+
+    /// How often a record of a new ring is given out at least once ([`Receiver::peek`](crate::Receiver::peek)): when it has come
+    /// back so many times, it is a *dead letter*, which no receiver meets any more but
+    /// [`Receiver::try_peek_dead`](crate::Receiver::try_peek_dead). 1 to 32; 0, the default, is for ever.
+    ///
+    /// A dead letter keeps its place: when the ring comes round to it, senders find it full until somebody
+    /// drains it. Only where records can come back: with many receivers, or many senders and order per sender.
+    pub fn max_tries(&mut self, tries: u32) -> &mut Self {
+        self.max_tries = tries.into();
         self
     }
 

@@ -10,7 +10,7 @@ use crate::handle::{
 };
 use crate::layout::RECORD_HEADER;
 use crate::lease::Side;
-use crate::recover;
+use crate::recover::{self, Left};
 use crate::ring::{Message, capabilities};
 use crate::side::{Blocked, Found, RecvSide};
 use crate::wait::{self, Look};
@@ -82,6 +82,13 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         self.link.when_closed = what;
     }
 
+    /// How many senders have ever attached. Where there is one place, this is the epoch of its holders: it rises
+    /// when a successor takes over, so a survivor that remembers it knows of the change. See
+    /// [`Sender::peer_epoch`](crate::Sender::peer_epoch).
+    pub fn peer_epoch(&self) -> u64 {
+        self.link.arrivals_now()
+    }
+
     /// How much is there to be received: messages (typed), or bytes. With many handles an estimate.
     pub fn len(&self) -> usize {
         let units = self.side.len() as usize;
@@ -108,10 +115,21 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         self.link.seat.abandon(&self.link.shared.witness);
     }
 
-    /// Wakes senders, if any sleep.
+    /// Wakes senders, if any sleep. In a forked child the bell is always set, and what was received is nothing.
     #[inline]
-    pub(crate) fn ring_room(&self) {
-        wait::ring(&self.side.view().header().room.bell, self.link.registered);
+    pub(crate) fn ring_room(&self) -> Result<(), TryRecvError> {
+        let bell = &self.side.view().header().room.bell;
+        if wait::has_sleepers(bell, self.link.registered) {
+            self.wake_senders()?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn wake_senders(&self) -> Result<(), TryRecvError> {
+        self.link.check_forked().map_err(TryRecvError::Fault)?;
+        wait::wake(&self.side.view().header().room.bell);
+        Ok(())
     }
 
     /// After a held record is done: others who wait for its return, or for the end, wait no longer.
@@ -140,11 +158,11 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
     /// After a look that found nothing: `Ok` to look again, or why there is nothing.
     #[cold]
     fn nothing(&mut self, blocked: Blocked) -> Result<(), TryRecvError> {
+        // Passing over what was given up makes room too.
+        self.ring_room()?;
         if let Blocked::Fault(fault) = blocked {
             return Err(TryRecvError::Fault(fault));
         }
-        // Passing over what was given up makes room too.
-        self.ring_room();
         self.link.idle();
         let end = match self.link.others() {
             Others::Closed if self.link.when_closed == WhenClosed::End => {
@@ -166,7 +184,7 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
             return Ok(());
         }
         // What another receiver holds may yet come back.
-        if K::KIND.many_receivers() && !recover::is_drained(self.side.view()) {
+        if K::KIND.many_receivers() && recover::left(self.side.view()) == Left::Records {
             return Err(TryRecvError::Empty);
         }
         Err(end)
@@ -208,7 +226,7 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
 
 impl<T: Message + ?Sized, K: Protocol> Drop for Receiver<T, K> {
     fn drop(&mut self) {
-        if self.link.seat.is_abandoned() {
+        if self.link.seat.is_abandoned() || self.link.view().is_forked() {
             return;
         }
         self.return_leaked();
@@ -255,7 +273,7 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
                     let mut value = MaybeUninit::uninit();
                     self.read(found.position, value.as_mut_ptr());
                     if self.side.confirm(found) {
-                        self.ring_room();
+                        self.ring_room()?;
                         // SAFETY: `read` filled it, and any bytes are a value of a Pod type.
                         return Ok(unsafe { value.assume_init() });
                     }
@@ -338,7 +356,7 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
         if count == 0 {
             return Err(TryRecvError::Empty);
         }
-        self.ring_room();
+        self.ring_room()?;
         Ok(count)
     }
 
@@ -398,7 +416,7 @@ impl<K: Protocol> Receiver<[u8], K> {
                         Err(Some(fault)) => return Err(TryRecvError::Fault(fault)),
                     };
                     if self.side.confirm(found) {
-                        self.ring_room();
+                        self.ring_room()?;
                         return Ok(len);
                     }
                     buffer.clear();
@@ -545,21 +563,57 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         })
     }
 
+    /// Looks at the oldest dead letter and keeps it, if there is one: a message that came back as often as the ring
+    /// allows ([`RingOptions::max_tries`](crate::RingOptions::max_tries)). Released, it is gone for good; otherwise
+    /// it stays a dead letter.
+    ///
+    /// # Errors
+    ///
+    /// [`Empty`](TryRecvError::Empty) if there is none, [`Fault`](TryRecvError::Fault).
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, TryRecvError, mpmc};
+    /// let ring: mpmc::Ring<u32> = RingOptions::new().capacity(4).max_tries(2).heap()?;
+    /// let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+    /// sender.send(13)?;
+    /// drop(receiver.try_peek()?); // the first try fails
+    /// drop(receiver.try_peek()?); // and the second
+    /// assert!(matches!(receiver.try_peek(), Err(TryRecvError::Empty)));
+    /// let letter = receiver.try_peek_dead()?;
+    /// assert_eq!((letter.read(), letter.tries()), (13, 2));
+    /// letter.release();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_peek_dead(&mut self) -> Result<Peeked<'_, T, K>, TryRecvError> {
+        self.check_held();
+        self.link.check_forked().map_err(TryRecvError::Fault)?;
+        for _ in 0..RACES {
+            match self.side.look_dead() {
+                Ok(found) if self.side.hold(found) => {
+                    let len = self.held_len(found)?;
+                    return Ok(Peeked {
+                        receiver: self,
+                        found,
+                        len,
+                    });
+                }
+                Ok(_) => {}
+                Err(Blocked::Fault(fault)) => return Err(TryRecvError::Fault(fault)),
+                Err(_) => break,
+            }
+        }
+        Err(TryRecvError::Empty)
+    }
+
     fn hold_next(&mut self) -> Result<(Found, usize), TryRecvError> {
         self.check_held();
         let bytes = self.side.view().geometry.form == Form::Bytes;
         for _ in 0..RACES {
             match self.side.look(1, bytes) {
                 Ok(found) if self.side.hold(found) => {
-                    self.held = Some(found);
+                    let len = self.held_len(found)?;
                     // Passing over what was given up makes room too.
-                    self.ring_room();
-                    // Held, it can be nobody else's, so a length that makes no sense is the sender's fault.
-                    let len = if bytes {
-                        self.held_len(found)?
-                    } else {
-                        T::UNIT_ALONE
-                    };
+                    self.ring_room()?;
                     return Ok((found, len));
                 }
                 Ok(_) => {}
@@ -569,8 +623,14 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         Err(TryRecvError::Empty)
     }
 
+    /// Notes that we hold a record, and tells its length. Held, it can be nobody else's, so a length that makes no
+    /// sense is the sender's fault.
     fn held_len(&mut self, found: Found) -> Result<usize, TryRecvError> {
+        self.held = Some(found);
         let view = self.side.view();
+        if view.geometry.form == Form::Typed {
+            return Ok(T::UNIT_ALONE);
+        }
         // SAFETY: a unit's first word, within the payload.
         let header = unsafe { view.payload.load_word(view.offset(found.position)) };
         let most = found.units * view.geometry.unit_size - RECORD_HEADER as u64;

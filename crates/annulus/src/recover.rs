@@ -4,7 +4,8 @@
 //! lives (`lease`), and if not, repairs exactly that word, by compare-and-swap from the value read:
 //!
 //! - a claim of a dead sender becomes VOID, and receivers pass over it;
-//! - a record taken by a dead receiver becomes AGAIN, and the epoch sends receivers back to it.
+//! - a record taken by a dead receiver becomes AGAIN, and the epoch sends receivers back to it; or DEAD, if
+//!   that was its last try.
 //!
 //! Any number of repairers may race, stop or die: words never recur, so at most one swap succeeds, and
 //! none of them holds anything. A living owner is never overtaken, however long it is stopped.
@@ -14,7 +15,7 @@
 //! have read the new lease.
 
 use crate::lease::{Holder, Witness};
-use crate::mpmc::{Record, announce_return, before, help_free, record_at, returned};
+use crate::mpmc::{Record, announce_return, before, help_free, pass_over, record_at, returned};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release};
 use crate::view::View;
 use crate::wait;
@@ -41,21 +42,11 @@ fn void(view: &View, words: Words, position: u64, word: u64) -> bool {
     // Release: receivers that pass over it pass over the dead one's stores too. Failure: already repaired.
     let done = cell.compare_exchange(word, void, Release, Relaxed).is_ok();
     if done {
-        // Relaxed: a count for people.
-        view.header().audit.voided.fetch_add(1, Relaxed);
+        let audit = &view.header().audit;
+        audit.voided.add(1);
+        audit.given_up.add(words.low(word));
     }
     done
-}
-
-/// Marks a record that was given up as done, so that its space is free even if no receiver comes by.
-fn pass_over(view: &View, words: Words, position: u64) -> bool {
-    let cell = view.receiver_word(position);
-    // Acquire: as for a receiver that passes over it.
-    let word = cell.load(Acquire);
-    let done = words.word(position, 0, who::DONE);
-    // AcqRel: as in `Rx::confirm`. Failure: a receiver was quicker.
-    words.age(word, position) == Age::Older
-        && cell.compare_exchange(word, done, AcqRel, Relaxed).is_ok()
 }
 
 /// Wakes whoever may sleep before what was just repaired.
@@ -71,14 +62,13 @@ fn give_back(view: &View, words: Words, position: u64, word: u64) -> bool {
     let done = cell
         .compare_exchange(
             word,
-            returned(words, position, words.low(word)),
+            returned(view, words, position, words.low(word)),
             AcqRel,
             Relaxed,
         )
         .is_ok();
     if done {
-        // Relaxed: a count for people.
-        view.header().audit.returned.fetch_add(1, Relaxed);
+        view.header().audit.returned.add(1);
         announce_return(view);
     }
     done
@@ -126,7 +116,10 @@ pub(crate) fn sweep(view: &View, witness: &Witness, from: u64, limit: u64) -> u6
             }
             Ok(Record::Void { units }) => {
                 if geometry.receiver_words {
-                    changed |= pass_over(view, words, position);
+                    // So that its space is free even if no receiver comes by. Acquire: as for a receiver that does.
+                    let word = view.receiver_word(position).load(Acquire);
+                    changed |= words.age(word, position) == Age::Older
+                        && pass_over(view, words, position, word, units);
                 }
                 units
             }
@@ -186,34 +179,50 @@ pub(crate) fn reap(view: &View, witness: &Witness, number: usize, dead: u64) {
     ring_both(view);
 }
 
-/// Whether everything that was ever committed has been received.
-pub(crate) fn is_drained(view: &View) -> bool {
+/// What is left of all that was ever committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Everything was received.
+    Nothing,
+    /// Everything was received but for dead letters, which wait to be drained.
+    DeadLetters,
+    /// Something is there, or may come back.
+    Records,
+}
+
+/// Looks what is left.
+pub(crate) fn left(view: &View) -> Left {
     let geometry = &view.geometry;
     let words = Words::new(geometry.units);
     // Acquire, both: pair with the Release that moved them.
     let start = view.freed().load(Acquire);
     let tail = view.header().tail.load(Acquire);
+    let mut left = Left::Nothing;
     if !geometry.sender_words && !geometry.receiver_words {
-        return start == tail;
+        return if start == tail { left } else { Left::Records };
     }
     let mut position = start;
     while position.wrapping_sub(start) < geometry.units {
         let units = match record_at(view, words, position, tail) {
-            Ok(Record::Absent) => return true,
+            Ok(Record::Absent) => return left,
             Ok(Record::Void { units }) => units,
             Ok(Record::Ready { units }) if geometry.receiver_words => {
                 // Acquire: pairs with the Release of whoever took it.
                 let word = view.receiver_word(position).load(Acquire);
-                let done =
-                    words.age(word, position) == Age::Current && words.who(word) == who::DONE;
-                if !done {
-                    return false;
+                let current = words.age(word, position) == Age::Current;
+                match words.who(word) {
+                    who::DONE if current => {}
+                    who::DEAD if current => left = Left::DeadLetters,
+                    _ => return Left::Records,
                 }
                 units
             }
-            _ => return false,
+            _ => return Left::Records,
         };
         position = position.wrapping_add(units);
     }
-    !before(position, tail)
+    if before(position, tail) {
+        return Left::Records;
+    }
+    left
 }

@@ -6,10 +6,11 @@
 //! whole ring or nothing.
 
 use crate::error::OpenError;
+use crate::fork;
 use crate::geometry::Geometry;
-use crate::layout::{Header, LEASES, Lease, LeaseBlock};
+use crate::layout::{FORKED, Header, LEASES, Lease, LeaseBlock, bell};
 use crate::options::{Location, RingOptions};
-use crate::sync::{AtomicU64, HeapPayload};
+use crate::sync::{AtomicU64, Count, HeapPayload, Relaxed};
 use crate::sysv::Segment;
 use crate::view::View;
 use crossbeam_utils::CachePadded;
@@ -66,6 +67,7 @@ impl Region {
         if options.prefault {
             prefault(map.as_ptr(), len as usize);
         }
+        fork::keep(map.as_mut_ptr(), map.len());
         Ok(Self {
             backing: Backing::Mapped(map),
             huge_pages,
@@ -74,6 +76,7 @@ impl Region {
 
     /// The region in a System V segment.
     pub(crate) fn segment(segment: Segment) -> Self {
+        fork::keep(segment.base, segment.len as usize);
         Self {
             backing: Backing::Sysv(segment),
             huge_pages: false,
@@ -93,6 +96,8 @@ impl Region {
         let lease = |_| {
             CachePadded::new(Lease {
                 word: AtomicU64::new(0),
+                sent: Count::new(),
+                received: Count::new(),
             })
         };
         let payload = HeapPayload::new(geometry.payload_len())
@@ -148,6 +153,45 @@ impl Region {
         // SAFETY: page aligned, and as long as the geometry says: `read_cold` checked it, or we created it so.
         unsafe { View::mapped(base, geometry) }
     }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        match &self.backing {
+            Backing::Mapped(map) => fork::forget(map.as_mut_ptr()),
+            Backing::Sysv(segment) => fork::forget(segment.base),
+            Backing::Heap(_) => {}
+        }
+    }
+}
+
+/// In a forked child: puts private memory where its parent has a region, so that inherited handles find a header that
+/// says so. Not for a place where something else is mapped already.
+pub(crate) fn shut(base: *mut u8, len: usize) {
+    // SAFETY: the parent's region, which is not mapped here (`MADV_DONTFORK`), was at this address; the flag leaves
+    // alone whatever else may be.
+    let mapped = unsafe {
+        libc::mmap(
+            base.cast(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE
+                | libc::MAP_ANONYMOUS
+                | libc::MAP_NORESERVE
+                | libc::MAP_FIXED_NOREPLACE,
+            -1,
+            0,
+        )
+    };
+    if mapped != base.cast() {
+        return;
+    }
+    // SAFETY: just mapped, page aligned, and at least as long as a header; all atomics.
+    let header = unsafe { &*base.cast::<Header>() };
+    // Relaxed throughout: there is one thread.
+    header.cold.magic.store(FORKED, Relaxed);
+    header.data.word().store(bell::CLOSED, Relaxed);
+    header.room.bell.word().store(bell::ASLEEP, Relaxed);
 }
 
 /// Reads a byte of every page, so that all are there.

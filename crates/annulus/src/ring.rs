@@ -1,6 +1,7 @@
 //! An open ring, what it carries, and what is known about it.
 
 use crate::attach::Shared;
+use crate::audit::{self, Audit, DeadLetter};
 use crate::error::AttachError;
 use crate::geometry::{Form, Shape};
 use crate::handle::{WhenClosed, WhenDead};
@@ -9,7 +10,7 @@ use crate::layout::{CELL, NAME_LEN, RECORD_HEADER};
 use crate::lease::{Holder, Side};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
-use crate::sync::{PAYLOAD_ALIGN, Relaxed};
+use crate::sync::PAYLOAD_ALIGN;
 use crate::{Mpmc, Mpsc, Protocol, Spmc, Spsc};
 use annulus_channel::{
     Capabilities, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
@@ -153,6 +154,28 @@ impl<T: Message + ?Sized, K: Protocol> Ring<T, K> {
         info(&self.shared)
     }
 
+    /// Draws the balance: what went in, and where it is. Looks at every record, and for at most a tenth of a second; holds nobody up.
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, mpmc};
+    /// # let ring: mpmc::Ring<u64> = RingOptions::new().capacity(8).heap()?;
+    /// # let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+    /// sender.send_slice(&[1, 2, 3])?;
+    /// receiver.recv()?;
+    /// let audit = ring.audit();
+    /// assert!(audit.adds_up(), "{audit}");
+    /// assert_eq!((audit.sent, audit.received, audit.in_flight), (3, 1, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn audit(&self) -> Audit {
+        audit::audit(&self.shared.view, &self.shared.witness)
+    }
+
+    /// The dead letters, oldest first. A receiver drains them: [`Receiver::try_peek_dead`].
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        audit::dead_letters(&self.shared.view)
+    }
+
     /// How much the ring holds: messages (typed), or bytes of records with their headers.
     pub fn capacity(&self) -> usize {
         self.shared.view.geometry.capacity as usize
@@ -243,10 +266,9 @@ fn info(shared: &Shared) -> RingInfo {
         huge_pages: shared.region.huge_pages,
         senders: peers(Side::Sender),
         receivers: peers(Side::Receiver),
-        // Relaxed: counts for people.
-        rescues: audit.rescues.load(Relaxed),
-        voided: audit.voided.load(Relaxed),
-        returned: audit.returned.load(Relaxed),
+        rescues: audit.rescues.get(),
+        voided: audit.voided.get(),
+        returned: audit.returned.get(),
     }
 }
 
@@ -317,6 +339,16 @@ impl AnyRing {
     /// What is known about the ring now.
     pub fn info(&self) -> RingInfo {
         each!(self, ring => ring.info())
+    }
+
+    /// The balance: [`Ring::audit`].
+    pub fn audit(&self) -> Audit {
+        each!(self, ring => ring.audit())
+    }
+
+    /// The dead letters, oldest first.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        each!(self, ring => ring.dead_letters())
     }
 }
 

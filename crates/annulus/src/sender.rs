@@ -69,6 +69,23 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
         self.link.when_dead = what;
     }
 
+    /// How many receivers have ever attached. Where there is one place, this is the epoch of its holders: it rises
+    /// when a successor takes over, so a survivor that remembers it knows of the change.
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, spsc};
+    /// # let ring: spsc::Ring<u64> = RingOptions::new().capacity(8).heap()?;
+    /// let (sender, receiver) = (ring.sender()?, ring.receiver()?);
+    /// let epoch = sender.peer_epoch();
+    /// drop(receiver);
+    /// let _successor = ring.receiver()?;
+    /// assert_eq!(sender.peer_epoch(), epoch + 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peer_epoch(&self) -> u64 {
+        self.link.arrivals_now()
+    }
+
     /// How much of the ring is in use: messages (typed), or bytes. With many handles an estimate.
     pub fn len(&self) -> usize {
         let units = self.side.len() as usize;
@@ -101,8 +118,11 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
         if K::KIND.many_senders() && self.open.is_some() {
             self.abort_leaked();
         }
-        if self.may_be_closed() && self.link.closed() {
-            return Err(NotSent::Disconnected);
+        if self.may_be_closed() {
+            self.link.check_forked().map_err(NotSent::Fault)?;
+            if self.link.closed() {
+                return Err(NotSent::Disconnected);
+            }
         }
         Ok(())
     }
@@ -173,7 +193,7 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
 
 impl<T: Message + ?Sized, K: Protocol> Drop for Sender<T, K> {
     fn drop(&mut self) {
-        if self.link.seat.is_abandoned() {
+        if self.link.seat.is_abandoned() || self.link.view().is_forked() {
             return;
         }
         self.abort_leaked();

@@ -45,6 +45,38 @@ pub(crate) fn spin() {
     loom::thread::yield_now();
 }
 
+/// A number in the region that is only counted, never acted upon: whoever reads it makes allowance for what is just being
+/// counted. All accesses are Relaxed, since they order nothing, and a model does not see them.
+#[repr(transparent)]
+pub(crate) struct Count(std::sync::atomic::AtomicU64);
+
+impl Count {
+    pub(crate) fn new() -> Self {
+        Self(std::sync::atomic::AtomicU64::new(0))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Adds to a count that nobody else writes.
+    #[inline]
+    pub(crate) fn add_alone(&self, number: u64) {
+        self.0.store(self.get().wrapping_add(number), Relaxed);
+    }
+
+    /// Adds to a count that others write too.
+    pub(crate) fn add(&self, number: u64) {
+        self.0.fetch_add(number, Relaxed);
+    }
+
+    /// Raises a maximum that others may raise too. Returns what it is then.
+    pub(crate) fn raise(&self, number: u64) -> u64 {
+        number.max(self.0.fetch_max(number, Relaxed))
+    }
+}
+
 /// Gives the processor to another thread, if one wants it.
 pub(crate) fn yield_now() {
     #[cfg(not(loom))]

@@ -9,6 +9,7 @@
 
 use crate::attach::{Place, Shared, checked, fresh, plan};
 use crate::error::OpenError;
+use crate::fork::Lock;
 use crate::geometry::Shape;
 use crate::kind::Kind;
 use crate::layout::size_of_header;
@@ -219,7 +220,7 @@ fn identity(file: &File) -> Result<(u64, u64), OpenError> {
 
 /// The right to create, open or remove: held by one process at a time, and given back by its death.
 struct Turn {
-    _file: File,
+    _lock: Lock,
 }
 
 impl Turn {
@@ -227,9 +228,10 @@ impl Turn {
     fn take(file: &File) -> Result<Self, OpenError> {
         let own = lease::reopen(file);
         let own = own.map_err(|error| OpenError::io("open /proc/self/fd", &error))?;
+        let own = Lock::new(own, file);
         let turn = lease::wait_for_turn(&own);
         turn.map_err(|errno| OpenError::os("fcntl(F_OFD_SETLKW)", errno))?;
-        Ok(Self { _file: own })
+        Ok(Self { _lock: own })
     }
 }
 

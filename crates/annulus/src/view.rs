@@ -5,9 +5,9 @@ use crate::error::OpenError;
 use crate::geometry::{Form, Geometry, Shape};
 use crate::kind::Kind;
 use crate::layout::{
-    Cold, Header, LEASES, Lease, LeaseBlock, MAGIC, NAME_LEN, VERSION, flag, size_of_header,
+    Cold, FORKED, Header, LEASES, Lease, LeaseBlock, MAGIC, NAME_LEN, VERSION, flag, size_of_header,
 };
-use crate::sync::{Acquire, AtomicU64, PAYLOAD_ALIGN, Payload, Relaxed, Release};
+use crate::sync::{Acquire, AtomicU64, PAYLOAD_ALIGN, Payload, REAL, Relaxed, Release};
 use crate::words::{Words, who};
 use annulus_channel::Order;
 
@@ -76,6 +76,12 @@ impl View {
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: alive and aligned since `new`; all atomics, so anybody may write.
         unsafe { &*self.header }
+    }
+
+    /// Whether this is a forked child, and the handle its parent's.
+    pub(crate) fn is_forked(&self) -> bool {
+        // Relaxed: written before the child ran. A model has no processes.
+        REAL && self.header().cold.magic.load(Relaxed) == FORKED
     }
 
     /// The lease with this number.
@@ -157,6 +163,7 @@ impl View {
         cold.type_hash.store(shape.hash(), Relaxed);
         cold.type_size.store(shape.size, Relaxed);
         cold.type_align.store(shape.align, Relaxed);
+        cold.max_tries.store(geometry.max_tries, Relaxed);
         cold.start.store(start, Relaxed);
         cold.created.store(created, Relaxed);
         for (word, bytes) in cold.type_name.iter().zip(shape.name.as_bytes().chunks(8)) {
@@ -249,7 +256,8 @@ pub(crate) fn read_cold(cold: &Cold, len: u64) -> Result<Found, OpenError> {
     if shape.size == 0 || shape.size % shape.align != 0 {
         return corrupt("type size", shape.size.into(), shape.align.into());
     }
-    let geometry = Geometry::new(kind, order, &shape, cold.capacity.load(Relaxed))?;
+    let max_tries = cold.max_tries.load(Relaxed);
+    let geometry = Geometry::new(kind, order, &shape, cold.capacity.load(Relaxed), max_tries)?;
     check("capacity", cold.capacity.load(Relaxed), geometry.capacity)?;
     check("units", cold.units.load(Relaxed), geometry.units)?;
     check(

@@ -32,7 +32,7 @@
 
 use crate::futex::{Futex, Woken, heavy_barrier, light_barrier};
 use crate::layout::bell::{ASLEEP, RING};
-use crate::sync::{AcqRel, AtomicU64, REAL, Relaxed, SeqCst, fence, spin, yield_now};
+use crate::sync::{AcqRel, Count, REAL, Relaxed, SeqCst, fence, spin, yield_now};
 use std::time::{Duration, Instant};
 
 /// The longest sleep: every sleeper looks again after it.
@@ -96,11 +96,17 @@ impl Patience {
 /// Wakes the sleepers, if there are any. `registered`: see [`light_barrier`].
 #[inline]
 pub(crate) fn ring(bell: &Futex, registered: bool) {
-    light_barrier(registered);
-    // Relaxed: ordered after the publication by the barriers; the swap below decides.
-    if bell.word().load(Relaxed) & ASLEEP != 0 {
+    if has_sleepers(bell, registered) {
         wake(bell);
     }
+}
+
+/// Whether anybody is to be woken.
+#[inline]
+pub(crate) fn has_sleepers(bell: &Futex, registered: bool) -> bool {
+    light_barrier(registered);
+    // Relaxed: ordered after the publication by the barriers; the swap in `wake` decides.
+    bell.word().load(Relaxed) & ASLEEP != 0
 }
 
 /// Wakes the sleepers after something rare: a close, an arrival.
@@ -109,8 +115,9 @@ pub(crate) fn ring_rarely(bell: &Futex) {
     ring(bell, false);
 }
 
+/// Wakes the sleepers.
 #[cold]
-fn wake(bell: &Futex) {
+pub(crate) fn wake(bell: &Futex) {
     let word = bell.word();
     // Relaxed: the swap decides.
     let mut found = word.load(Relaxed);
@@ -141,7 +148,7 @@ pub(crate) enum Look {
 #[cold]
 pub(crate) fn until<R>(
     bell: &Futex,
-    rescues: &AtomicU64,
+    rescues: &Count,
     slice: Duration,
     deadline: Option<Instant>,
     patience: &mut Patience,
@@ -186,7 +193,7 @@ pub(crate) fn until<R>(
             woken == Woken::TimedOut && timeout == slice && bell.word().load(Relaxed) & ASLEEP != 0;
         if let Some(done) = attempt(Look::Quickly) {
             if rescued {
-                rescues.fetch_add(1, Relaxed);
+                rescues.add(1);
             }
             return Some(done);
         }

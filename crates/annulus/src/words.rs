@@ -12,6 +12,8 @@ pub(crate) mod who {
     pub(crate) const DONE: u64 = 0;
     /// Receivers' word: the record was taken and came back.
     pub(crate) const AGAIN: u64 = 1;
+    /// Receivers' word: the record came back too often. It is kept for whoever drains dead letters.
+    pub(crate) const DEAD: u64 = 2;
     /// The first owner. `who - OWNER` is the number of the lease that claimed (senders' word: BUSY) or took
     /// (receivers' word: TAKEN) the record.
     pub(crate) const OWNER: u64 = 8;
