@@ -92,8 +92,11 @@ pub trait Form: 'static {
     /// Records that surely go round a ring of this kind twice.
     fn two_laps(kind: Kind) -> u64;
 
-    /// The most units of a record.
-    fn most_units(kind: Kind) -> u64;
+    /// Records that fill about half of a ring of this kind.
+    fn half(kind: Kind) -> usize;
+
+    /// How many records a ring of this kind surely holds.
+    fn room(kind: Kind) -> u64;
 
     /// `Sender::try_send`.
     fn try_send<K: Protocol>(
@@ -196,8 +199,12 @@ impl Form for Typed {
         if kind == Kind::Spsc { 16 } else { 128 }
     }
 
-    fn most_units(_kind: Kind) -> u64 {
-        1
+    fn half(kind: Kind) -> usize {
+        Self::capacity(kind) / 2
+    }
+
+    fn room(kind: Kind) -> u64 {
+        Self::capacity(kind) as u64
     }
 
     #[inline]
@@ -343,9 +350,15 @@ impl<const MOST: usize> Form for Bytes<MOST> {
         (2 * Self::capacity(kind) / (unit * least)) as u64 + 1
     }
 
-    fn most_units(kind: Kind) -> u64 {
+    fn half(kind: Kind) -> usize {
+        Self::two_laps(kind) as usize / 5
+    }
+
+    fn room(kind: Kind) -> u64 {
         let unit = if kind == Kind::Spsc { 8 } else { 64 };
-        (MOST + 8).div_ceil(unit) as u64
+        let most = (MOST + 8).div_ceil(unit);
+        // The next record may need as much, and the ring's end may have to be filled up.
+        (Self::capacity(kind) / unit / most) as u64 - 1
     }
 
     #[inline]

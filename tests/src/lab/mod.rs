@@ -1,7 +1,14 @@
 //! The laboratory: processes killed, and stopped, at every instruction of what they do to a ring, and what
 //! the survivors find. Run by the program `crash-lab`.
 
+pub mod cell;
 pub mod form;
+pub mod kill;
 pub mod page;
 pub mod row;
+pub mod run;
+pub mod stage;
 pub mod step;
+pub mod survive;
+pub mod symbol;
+pub mod watch;
