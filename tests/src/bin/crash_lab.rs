@@ -102,6 +102,9 @@ fn main() -> ExitCode {
         let name = task.to_string();
         asked.only.iter().all(|word| name.contains(word.as_str()))
     });
+    if asked.quick {
+        tasks = Task::some(tasks, asked.seed);
+    }
     if tasks.is_empty() {
         eprintln!(
             "crash-lab: nothing has all of these words in its name: {}; --list tells the names",
@@ -114,7 +117,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let settings = Settings {
-        spread: asked.quick.then_some(6),
+        spread: asked.quick.then_some(20),
         seed: asked.seed,
         workers: asked.workers.min(tasks.len()),
     };

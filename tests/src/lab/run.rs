@@ -73,6 +73,23 @@ impl Task {
         Cell::all().into_iter().map(Self::Kill).collect()
     }
 
+    /// One of each scenario: another with another seed.
+    pub fn some(tasks: Vec<Self>, seed: u64) -> Vec<Self> {
+        let mut scenarios: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (number, task) in tasks.iter().enumerate() {
+            let row = task.row();
+            let like = scenarios.entry((row.kind, row.scenario)).or_default();
+            like.push(number);
+        }
+        let mut numbers: Vec<_> = scenarios
+            .values()
+            .enumerate()
+            .map(|(at, like)| like[(at + seed as usize) % like.len()])
+            .collect();
+        numbers.sort_unstable();
+        numbers.into_iter().map(|number| tasks[number]).collect()
+    }
+
     /// Its line in the table, empty.
     pub fn row(&self) -> Row {
         match self {

@@ -7,10 +7,11 @@ use super::cell::{Cell, Fill, Op, Side};
 use super::form::{BATCH, Ending, Form, Stop, number};
 use super::page::Page;
 use super::step::{Error, Victim, mark};
-use annulus::{Protocol, Receiver, Ring, RingOptions, Sender};
+use annulus::{Protocol, Receiver, Ring, RingOptions, Sender, WhenClosed, WhenDead};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
+use std::mem::forget;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -108,14 +109,19 @@ impl<F: Form, K: Protocol> Stage<F, K> {
             due: true,
             page: Page::new(),
         };
-        if cell.op.voids() {
-            stage.fill(1)?;
-            stage.drain()?;
-            stage.bury_sender()?;
+        match cell.op {
+            Op::VoidsFull => {
+                stage.fill_up(cell.fill)?;
+                stage.drain(1)?;
+            }
+            op if op.voids() => {
+                bury_sender::<F, K>(&stage.ring)?;
+                stage.fill_up(cell.fill)?;
+            }
+            _ => stage.fill_up(cell.fill)?,
         }
-        stage.fill_up(cell.fill)?;
-        if cell.op.returns() {
-            stage.bury_receiver()?;
+        if cell.op.returns() && cell.op != Op::ReturnsLooking {
+            bury_receiver::<F, K>(&stage.ring)?;
         }
         stage.leave(cell)?;
         Ok(stage)
@@ -146,11 +152,11 @@ impl<F: Form, K: Protocol> Stage<F, K> {
         }
     }
 
-    /// Receives the old records again.
-    fn drain(&mut self) -> Result<()> {
+    /// Receives so many of the old records again.
+    fn drain(&mut self, count: usize) -> Result<()> {
         let receiver = self.receiver.as_mut().ok_or("no receiver")?;
         let mut buffer = F::buffer();
-        for _ in self.old.drain(..) {
+        for _ in self.old.drain(..count) {
             F::try_recv(receiver, &mut buffer).map_err(|stop| format!("draining: {stop:?}"))?;
         }
         Ok(())
@@ -174,26 +180,6 @@ impl<F: Form, K: Protocol> Stage<F, K> {
             self.helper = Some(Helper::start::<F, K>(&self.ring, &self.page, side)?);
         }
         Ok(())
-    }
-
-    /// A process claims room and ends.
-    fn bury_sender(&mut self) -> Result<()> {
-        let fd = self.ring.as_fd().ok_or("no descriptor")?;
-        passing(|| {
-            let mut sender = open::<F, K>(fd).sender().expect("a place is free");
-            let draft = F::draft(number(CORPSE, 0));
-            F::reserve(&mut sender, &draft, Ending::Leaked).expect("there is room");
-        })
-    }
-
-    /// A process takes a record and ends.
-    fn bury_receiver(&mut self) -> Result<()> {
-        let fd = self.ring.as_fd().ok_or("no descriptor")?;
-        passing(|| {
-            let mut receiver = open::<F, K>(fd).receiver().expect("a place is free");
-            let (seen, mut buffer) = (AtomicU64::new(0), F::buffer());
-            F::peek(&mut receiver, &mut buffer, &seen, Ending::Leaked).expect("a record is there");
-        })
     }
 
     /// Forks the victim, which stands before its operation then.
@@ -224,6 +210,28 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     pub fn helped(&self) -> Option<u64> {
         self.page[HELPED].load(Relaxed).checked_sub(1)
     }
+}
+
+/// A process claims room and ends.
+fn bury_sender<F: Form, K: Protocol>(ring: &Ring<F::Message, K>) -> Result<()> {
+    let fd = ring.as_fd().ok_or("no descriptor")?;
+    passing(|| {
+        let mut sender = open::<F, K>(fd).sender().expect("a place is free");
+        let draft = F::draft(number(CORPSE, 0));
+        F::reserve(&mut sender, &draft, Ending::Leaked).expect("there is room");
+        forget(sender);
+    })
+}
+
+/// A process takes a record and ends.
+fn bury_receiver<F: Form, K: Protocol>(ring: &Ring<F::Message, K>) -> Result<()> {
+    let fd = ring.as_fd().ok_or("no descriptor")?;
+    passing(|| {
+        let mut receiver = open::<F, K>(fd).receiver().expect("a place is free");
+        let (seen, mut buffer) = (AtomicU64::new(0), F::buffer());
+        F::peek(&mut receiver, &mut buffer, &seen, Ending::Leaked).expect("a record is there");
+        forget(receiver);
+    })
 }
 
 /// What the victim does.
@@ -322,6 +330,8 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
         }
         Op::ReturnsLooking => {
             let mut receiver = receiver();
+            // Only now, since a receiver that comes finds the dead ones.
+            bury_receiver::<F, K>(&ring).expect("somebody dies");
             // The records behind the taken one, so that it finds nothing more.
             let mut left = 1;
             while left < LOOKS {
@@ -348,6 +358,10 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
         }
         Op::VoidsFull | Op::ReturnsFull => {
             let mut sender = sender();
+            if op == Op::VoidsFull {
+                // Only now, since a sender that comes finds the dead ones.
+                bury_sender::<F, K>(&ring).expect("somebody dies");
+            }
             for _ in 1..LOOKS {
                 assert_eq!(F::try_send(&mut sender, &drafts[0]), Err(Stop::Later));
             }
@@ -407,12 +421,15 @@ impl Helper {
             let done = match side {
                 Side::Sender => {
                     let mut sender = ring.sender().expect("a place is free");
+                    sender.on_peer_death(WhenDead::Wait);
                     page[READY].store(1, Relaxed);
                     let draft = F::draft(number(HELPER, 0));
                     F::send(&mut sender, &draft, SLEEP).map(|()| Some(number(HELPER, 0)))
                 }
                 Side::Receiver => {
                     let mut receiver = ring.receiver().expect("a place is free");
+                    receiver.on_peer_death(WhenDead::Wait);
+                    receiver.on_close(WhenClosed::Wait);
                     page[READY].store(1, Relaxed);
                     let received = F::recv(&mut receiver, &mut buffer, SLEEP);
                     received.map(|()| F::check(&buffer))

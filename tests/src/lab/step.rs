@@ -183,7 +183,10 @@ fn live(body: impl FnOnce()) -> ! {
     );
     // SAFETY: the handler touches nothing.
     let installed = unsafe { sigaction(Signal::SIGTRAP, &nothing) };
-    let ready = installed.is_ok() && ptrace::traceme().is_ok();
+    // The end of a child of its own would stop it elsewhere than at its marks.
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    let ready = installed.is_ok() && children.thread_block().is_ok() && ptrace::traceme().is_ok();
     let well = ready && catch_unwind(AssertUnwindSafe(body)).is_ok();
     // SAFETY: ends the process at once, without the destructors that are the supervisor's to run.
     unsafe { libc::_exit(if well { 0 } else { PANICKED }) }
