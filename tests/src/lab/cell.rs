@@ -289,7 +289,7 @@ impl Cell {
         for (kind, order) in kinds {
             for op in Op::ALL.into_iter().filter(|op| op.applies(kind)) {
                 for form in [FormName::Typed, FormName::Short, FormName::Long] {
-                    let states = states(op, kind, form).into_iter();
+                    let states = states(op, kind, order, form).into_iter();
                     cells.extend(states.map(|(fill, start)| Self {
                         kind,
                         order,
@@ -306,7 +306,7 @@ impl Cell {
 }
 
 /// The states in which an operation is tried.
-fn states(op: Op, kind: Kind, form: FormName) -> Vec<(Fill, Start)> {
+fn states(op: Op, kind: Kind, order: Order, form: FormName) -> Vec<(Fill, Start)> {
     if op.is_message() {
         // What is sent, or received, next, is then the record that wraps.
         let wrapping = match op.side() {
@@ -324,6 +324,14 @@ fn states(op: Op, kind: Kind, form: FormName) -> Vec<(Fill, Start)> {
             states.push((wrapping, Start::Lap));
         }
         return states;
+    }
+    // In per-sender order receivers step over a dead one's claim, and are not stuck before they have taken the rest.
+    if order == Order::PerSender {
+        match op {
+            Op::VoidsSleeping => return vec![],
+            Op::VoidsLooking => return vec![(Fill::Empty, Start::Zero)],
+            _ => {}
+        }
     }
     // The record's form makes little difference to the rest.
     match (op, form) {

@@ -71,7 +71,7 @@ pub enum Manner {
 impl Manner {
     /// Each in its turn. Those who sleep until the safety net wakes them take long, so they are fewer.
     pub fn of(cell: &Cell, step: usize) -> Self {
-        let rare = if cell.op.at_least_once() { 32 } else { 4 };
+        let rare = if cell.op.at_least_once() { 256 } else { 4 };
         if step % rare == 0 {
             Self::Sleeping
         } else if step % 2 == 1 {
@@ -438,12 +438,18 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                 }
                 sent += 1;
             }
-            let room = sent - begun;
-            if room < F::room(K::KIND) {
-                let least = F::room(K::KIND);
-                return Err(hung(format!(
-                    "the ring took {room} records, and has room for {least}"
-                )));
+            // What the dead one pins is for whoever is stuck on it to free: a sender that waits.
+            while first && sent - begun < F::room(K::KIND) {
+                let sender = self.stage.sender.as_mut().expect("attached");
+                let next = number(NEXT, 1 + sent);
+                if let Err(other) = F::send(sender, &F::draft(next), HANG) {
+                    let (room, least) = (sent - begun, F::room(K::KIND));
+                    return Err(hung(format!(
+                        "the ring took {room} records, and has room for {least}: {other:?}"
+                    )));
+                }
+                there.push_back(next);
+                sent += 1;
             }
             let mut at = 0;
             while let Some(next) = there.pop_front() {
