@@ -5,7 +5,10 @@
 //! question; the longest list of answers is `edges`.
 
 pub mod actor;
+pub mod forks;
 pub mod hostile;
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+pub mod lab;
 pub mod model;
 pub mod place;
 pub mod rights;

@@ -1,0 +1,167 @@
+//! The laboratory: kills processes at every machine instruction of what they do to a ring, and tells what the
+//! survivors found. `crash-lab --help` says how to call it; `annulus_tests::lab` says what it does.
+
+use annulus_tests::lab::row::Row;
+use annulus_tests::lab::run::{Done, Settings, Table, Task, processors, run};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const USAGE: &str = "\
+usage: crash-lab [--all] [--quick] [--only WORD...] [--summary] [--list] [--busy] [--workers N] [--seed N]
+
+  --all            everything (the default)
+  --quick          some steps of everything, in less than a minute
+  --only WORD...   what has every one of these words in its name, which --list tells
+  --summary        one line a scenario, and no more
+  --list           names what would be done
+  --busy           with other handles under load on the other processors
+  --workers N      processes at work; as many as there are processors if not given
+  --seed N         chooses the steps of --quick
+
+Kills a process after every instruction of every operation on every kind of ring, and counts what the
+survivors then lost, received twice or torn, and how often they hung for more than a second.
+Ends with 0 if all four are 0, with 1 if not, with 2 if it was called wrongly.";
+
+/// What was asked for.
+struct Asked {
+    quick: bool,
+    only: Vec<String>,
+    summary: bool,
+    list: bool,
+    busy: bool,
+    workers: usize,
+    seed: u64,
+}
+
+impl Asked {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut asked = Self {
+            quick: false,
+            only: vec![],
+            summary: false,
+            list: false,
+            busy: false,
+            workers: processors().len(),
+            seed: 0,
+        };
+        let mut only = false;
+        while let Some(word) = words.next() {
+            let mut number = |word: &str| -> Result<u64, String> {
+                let found = words.next().unwrap_or_default();
+                let parsed = found.parse();
+                parsed.map_err(|_| format!("expected a number after {word}, found '{found}'"))
+            };
+            match word.as_str() {
+                "--only" => {
+                    only = true;
+                    continue;
+                }
+                "--all" => {}
+                "--quick" => asked.quick = true,
+                "--summary" => asked.summary = true,
+                "--list" => asked.list = true,
+                "--busy" => asked.busy = true,
+                "--workers" => asked.workers = number("--workers")?.clamp(1, 32) as usize,
+                "--seed" => asked.seed = number("--seed")?,
+                "--help" | "-h" => return Err(String::new()),
+                _ if only && !word.starts_with('-') => {
+                    asked.only.push(word);
+                    continue;
+                }
+                _ => {
+                    return Err(format!(
+                        "expected --all, --quick, --only, --summary, --list, --busy, --workers, --seed or --help, \
+                         found '{word}'"
+                    ));
+                }
+            }
+            only = false;
+        }
+        if only && asked.only.is_empty() {
+            return Err("expected words after --only, found none".to_owned());
+        }
+        Ok(asked)
+    }
+}
+
+fn main() -> ExitCode {
+    let asked = match Asked::parse(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(why) if why.is_empty() => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("crash-lab: {why}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut tasks = Task::all();
+    tasks.retain(|task| {
+        let name = task.to_string();
+        asked.only.iter().all(|word| name.contains(word.as_str()))
+    });
+    if asked.quick {
+        tasks = Task::some(tasks, asked.seed);
+    }
+    if tasks.is_empty() {
+        eprintln!(
+            "crash-lab: nothing has all of these words in its name: {}; --list tells the names",
+            asked.only.join(" ")
+        );
+        return ExitCode::from(2);
+    }
+    if asked.list {
+        tasks.iter().for_each(|task| println!("{task}"));
+        return ExitCode::SUCCESS;
+    }
+    let settings = Settings {
+        spread: asked.quick.then_some(20),
+        seed: asked.seed,
+        workers: asked.workers.min(tasks.len()),
+    };
+    let table = show(&tasks, &settings, asked.summary);
+    println!("{}", Row::total(&table.rows));
+    if table.rows.iter().all(|row| row.faults() == 0) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Runs the tasks and prints what they show.
+fn show(tasks: &[Task], settings: &Settings, summary: bool) -> Table {
+    let since = Instant::now();
+    let mut table = Table::default();
+    // In the order of the list, whoever is done first.
+    tasks.iter().for_each(|task| table.add(&task.row()));
+    let (mut steps, mut strayed, mut count) = (0, 0, 0);
+    let done = |done: Done| {
+        table.add(&done.row);
+        steps += done.steps;
+        strayed += done.strayed;
+        count += 1;
+        if !summary {
+            println!(
+                "{}: {} instructions, {} kills, {} strayed, {} its own, {:.1} s",
+                tasks[done.task],
+                done.steps,
+                done.row.kills,
+                done.strayed,
+                done.row.own,
+                done.time.as_secs_f64()
+            );
+            let _ = std::io::stdout().flush();
+        }
+    };
+    run(tasks, settings, done, |_, text| eprintln!("{text}"));
+    println!("{}", Row::header());
+    table.rows.iter().for_each(|row| println!("{row}"));
+    println!(
+        "\n{count} states, {steps} instructions, {strayed} victims walked, {} records taken by killed receivers, {:.0} s",
+        table.rows.iter().map(|row| row.own).sum::<u64>(),
+        since.elapsed().as_secs_f64()
+    );
+    table
+}
