@@ -71,7 +71,6 @@ fn receive_typed<K: Protocol>(receiver: &mut Receiver<u64, K>, all: &mut Complai
     all.check("try_iter", receiver.try_iter().next(), None);
     all.check("try_peek", receiver.try_peek().err(), Some(once));
     all.check("peek", receiver.peek().err(), Some(waits));
-    all.check("try_peek_dead", receiver.try_peek_dead().err(), Some(once));
 }
 
 /// Every way to send a record, in a child.
@@ -111,7 +110,6 @@ fn receive_bytes<K: Protocol>(receiver: &mut Receiver<[u8], K>, all: &mut Compla
     all.check("try_recv_batch", batch, Err(once));
     all.check("try_peek", receiver.try_peek().err(), Some(once));
     all.check("peek", receiver.peek().err(), Some(waits));
-    all.check("try_peek_dead", receiver.try_peek_dead().err(), Some(once));
 }
 
 /// How much was sent, and received, before the fork.
