@@ -51,6 +51,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod open;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -58,6 +59,7 @@ pub mod conformance;
 pub use error::{
     Fault, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use open::{OpenError, OpenReason};
 use std::time::{Duration, Instant};
 
 /// The sending end of a transport: whole records in.
@@ -221,6 +223,7 @@ pub enum Order {
 ///     many_senders: false,
 ///     many_receivers: false,
 ///     persistent: false,
+///     crosses_machines: false,
 /// };
 /// assert_ne!(pipe, Capabilities { persistent: true, ..pipe });
 /// ```
@@ -236,4 +239,6 @@ pub struct Capabilities {
     pub many_receivers: bool,
     /// What was sent can still be received after both ends have gone, by a later one.
     pub persistent: bool,
+    /// Its ends may be on different machines.
+    pub crosses_machines: bool,
 }

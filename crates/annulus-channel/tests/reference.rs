@@ -84,6 +84,7 @@ const MANY: Reference = Reference {
         many_senders: true,
         many_receivers: true,
         persistent: false,
+        crosses_machines: false,
     },
     max: 5000,
     room: 7,

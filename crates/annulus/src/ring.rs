@@ -537,5 +537,6 @@ pub(crate) fn capabilities(shared: &Shared) -> Capabilities {
         many_senders: kind.many_senders(),
         many_receivers: kind.many_receivers(),
         persistent: shared.is_named(),
+        crosses_machines: false,
     }
 }
