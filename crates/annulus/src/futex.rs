@@ -99,14 +99,19 @@ mod body {
         membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)
     }
 
+    /// For a process that membarriers do not reach.
+    #[cold]
+    fn full_fence() {
+        fence(SeqCst);
+    }
+
     /// The waker's barrier between its publication and its look at the bell.
     #[inline]
     pub(crate) fn light_barrier(registered: bool) {
-        if registered {
-            // The processor's fence is the sleeper's membarrier; this one keeps the compiler in order.
-            compiler_fence(SeqCst);
-        } else {
-            fence(SeqCst);
+        // The processor's fence is the sleeper's membarrier; this one keeps the compiler in order.
+        compiler_fence(SeqCst);
+        if !registered {
+            full_fence();
         }
     }
 

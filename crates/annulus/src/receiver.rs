@@ -139,10 +139,11 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
         }
     }
 
-    /// A guard was leaked with its record: it goes back before anything else is received.
+    /// A guard was leaked with its record: it goes back before anything else is received. In an spsc ring that is nothing to do.
     #[inline]
     pub(crate) fn check_held(&mut self) {
-        if self.held.is_some() {
+        let alone = !K::KIND.many_senders() && !K::KIND.many_receivers();
+        if !alone && self.held.is_some() {
             self.return_leaked();
         }
     }

@@ -9,8 +9,8 @@
 //!
 //! Units in `head..tail` are the receiver's, those in `tail..head + room` the sender's.
 //!
-//! 1. The sender writes units only beyond `tail` and below `freed + room`, where `freed` is a copy of `head`
-//!    and so not greater than it: these are its own. It then stores `tail` with Release.
+//! 1. The sender writes units only beyond `tail` and below `limit`, which is a copy of `head` and the room: the copy is
+//!    not greater than `head`, so these are its own. It then stores `tail` with Release.
 //! 2. The receiver reads units only from `head` up to its copy of `tail`, read with Acquire: it sees
 //!    whatever the sender wrote to them before. It then stores `head` with Release.
 //! 3. The sender reads `head` with Acquire, so the receiver's reads of the units below it are over
@@ -49,8 +49,9 @@ pub(crate) struct Tx {
     view: View,
     /// Our position. Equal to the shared tail, which we alone store.
     tail: u64,
-    /// What we last saw of the position that the receivers have freed. Never ahead of it.
-    freed: u64,
+    /// Where we must stop: what we last saw of the position that the receivers have freed, and the ring's room further.
+    /// After a fault, the tail.
+    limit: u64,
     fault: Option<Fault>,
 }
 
@@ -66,7 +67,8 @@ impl Tx {
         }
         // Acquire: pairs with the Release that freed the units; the reads of them are over.
         let freed = self.view.freed().load(Acquire);
-        if freed.wrapping_sub(self.freed) > self.tail.wrapping_sub(self.freed) {
+        let before = self.limit.wrapping_sub(self.view.room());
+        if freed.wrapping_sub(before) > self.tail.wrapping_sub(before) {
             let fault = Fault::Corrupt {
                 what: "head",
                 found: freed,
@@ -74,7 +76,7 @@ impl Tx {
             };
             self.fault = Some(fault);
             // Looks full from now on, so that every later claim comes here and says so.
-            self.freed = self.tail.wrapping_sub(self.view.room());
+            self.limit = self.tail;
             return Err(Blocked::Fault(fault));
         }
         if self.view.geometry.receiver_words {
@@ -82,16 +84,14 @@ impl Tx {
             // that it was free.
             fence(Release);
         }
-        self.freed = freed;
+        self.limit = freed.wrapping_add(self.view.room());
         Ok(())
     }
 
     /// Units that we may write, by our copies.
     #[inline]
-    fn room(&self) -> u64 {
-        self.view
-            .room()
-            .wrapping_sub(self.tail.wrapping_sub(self.freed))
+    fn free(&self) -> u64 {
+        self.limit.wrapping_sub(self.tail)
     }
 }
 
@@ -115,7 +115,7 @@ impl SendSide for Tx {
         Ok(Self {
             view,
             tail,
-            freed,
+            limit: freed.wrapping_add(view.room()),
             fault: None,
         })
     }
@@ -139,13 +139,13 @@ impl SendSide for Tx {
         } else {
             max
         };
-        if self.room() < pad + wanted {
+        if self.free() < pad + wanted {
             self.reload()?;
-            if self.room() < pad + min {
+            if self.free() < pad + min {
                 return Err(Blocked::Full);
             }
         }
-        let units = wanted.min(self.room() - pad);
+        let units = wanted.min(self.free() - pad);
         if pad > 0 {
             let at = self.view.offset(self.tail);
             // SAFETY: a unit's first word, within the payload; the unit is ours, being beyond `tail`.
@@ -181,6 +181,8 @@ impl SendSide for Tx {
 /// The single receiver's side of an spsc ring.
 pub(crate) struct Rx {
     view: View,
+    /// One more than the units that may be in use at once; 0 after a fault.
+    limit: u64,
     /// Our position. Equal to the shared head, which we alone store.
     head: u64,
     /// What we last saw of the shared tail. Never ahead of it.
@@ -190,29 +192,27 @@ pub(crate) struct Rx {
 
 impl Rx {
     /// Looks how far the sender has got. Called only when the copy says empty.
-    #[cold]
+    #[inline]
     fn reload(&mut self) -> Result<(), Blocked> {
-        if let Some(fault) = self.fault {
-            return Err(Blocked::Fault(fault));
-        }
         // Acquire: pairs with the Release in `Tx::commit`; the payload before the tail is visible.
         let tail = self.view.header().tail.load(Acquire);
-        if tail.wrapping_sub(self.head) > self.view.room() {
-            return Err(self.corrupt("tail", tail, self.head.wrapping_add(self.view.room())));
+        if tail.wrapping_sub(self.head) >= self.limit {
+            let most = self.head.wrapping_add(self.view.room());
+            return Err(self.corrupt("tail", tail, most));
         }
         self.tail = tail;
         Ok(())
     }
 
-    /// Remembers the fault. The ring looks empty from now on, so that every later look meets it.
+    /// Remembers the first fault. The ring looks empty from now on, and every tail wrong, so that every later look comes here.
     #[cold]
     fn corrupt(&mut self, what: &'static str, found: u64, expected: u64) -> Blocked {
-        let fault = Fault::Corrupt {
+        let fault = *self.fault.get_or_insert(Fault::Corrupt {
             what,
             found,
             expected,
-        };
-        self.fault = Some(fault);
+        });
+        self.limit = 0;
         self.tail = self.head;
         Blocked::Fault(fault)
     }
@@ -239,6 +239,7 @@ impl RecvSide for Rx {
         }
         Ok(Self {
             view,
+            limit: view.room() + 1,
             head,
             tail,
             fault: None,

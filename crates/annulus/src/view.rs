@@ -24,6 +24,8 @@ pub(crate) struct View {
     senders: *const AtomicU64,
     receivers: *const AtomicU64,
     pub(crate) payload: Payload,
+    /// One less than the number of units.
+    mask: u64,
     pub(crate) geometry: Geometry,
 }
 
@@ -47,6 +49,7 @@ impl View {
             senders,
             receivers,
             payload,
+            mask: geometry.units - 1,
             geometry,
         }
     }
@@ -68,6 +71,7 @@ impl View {
             senders: at(geometry.senders_at).cast(),
             receivers: at(geometry.receivers_at).cast(),
             payload,
+            mask: geometry.units - 1,
             geometry,
         }
     }
@@ -96,7 +100,7 @@ impl View {
     /// The index of a position.
     #[inline]
     pub(crate) fn index(&self, position: u64) -> u64 {
-        position & (self.geometry.units - 1)
+        position & self.mask
     }
 
     /// The byte offset of a position in the payload.
