@@ -1,6 +1,7 @@
 //! What is tried: an operation, on a kind of ring, with a form of record, in a state. A [`Cell`] is one such choice;
 //! a line of the table sums the cells that differ in the state alone.
 
+use super::row::Row;
 use annulus::{Kind, Order};
 use std::fmt;
 
@@ -259,6 +260,11 @@ impl Cell {
     /// Whether receivers have words, so that a record that came back says so.
     pub fn counts_tries(&self) -> bool {
         self.kind.many_receivers() || self.kind.many_senders() && self.order == Order::PerSender
+    }
+
+    /// Its line in the table, empty.
+    pub fn row(&self) -> Row {
+        Row::new(&self.kind.to_string(), &self.scenario())
     }
 
     /// The scenario's name in the table, which does not tell the state.

@@ -26,9 +26,9 @@ pub struct Report {
 
 impl Report {
     /// Nothing yet.
-    pub fn new(cell: &Cell) -> Self {
+    pub fn new(row: Row) -> Self {
         Self {
-            row: Row::new(&cell.kind.to_string(), &cell.scenario()),
+            row,
             faults: vec![],
             steps: 0,
             strayed: 0,
@@ -125,7 +125,7 @@ pub fn survive<F: Form, K: Protocol>(
 
 /// Kills a victim after each chosen step of the cell's operation.
 pub fn kill<F: Form, K: Protocol>(cell: &Cell, choice: Choice, watch: &Watch) -> Report {
-    let mut report = Report::new(cell);
+    let mut report = Report::new(cell.row());
     let trace = match record::<F, K>(cell) {
         Ok(trace) => trace,
         Err(fault) => {

@@ -4,6 +4,7 @@
 pub mod cell;
 pub mod form;
 pub mod kill;
+pub mod names;
 pub mod page;
 pub mod row;
 pub mod run;

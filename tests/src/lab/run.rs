@@ -7,6 +7,7 @@
 use super::cell::{Cell, FormName};
 use super::form::{Long, Short, Typed};
 use super::kill::{Choice, Report, kill};
+use super::names::{NameCell, kill as kill_names};
 use super::page::Page;
 use super::row::Row;
 use super::stage::spawn;
@@ -45,6 +46,8 @@ pub struct Settings {
 pub enum Task {
     /// A death after every instruction.
     Kill(Cell),
+    /// The same while a name is made, opened or removed.
+    Name(NameCell),
 }
 
 /// Calls a generic function with the form and the kind that a cell names.
@@ -70,7 +73,9 @@ macro_rules! typed {
 impl Task {
     /// Everything there is.
     pub fn all() -> Vec<Self> {
-        Cell::all().into_iter().map(Self::Kill).collect()
+        let kills = Cell::all().into_iter().map(Self::Kill);
+        let names = NameCell::all().into_iter().map(Self::Name);
+        kills.chain(names).collect()
     }
 
     /// One of each scenario: another with another seed.
@@ -93,7 +98,8 @@ impl Task {
     /// Its line in the table, empty.
     pub fn row(&self) -> Row {
         match self {
-            Self::Kill(cell) => Row::new(&cell.kind.to_string(), &cell.scenario()),
+            Self::Kill(cell) => cell.row(),
+            Self::Name(cell) => cell.row(),
         }
     }
 
@@ -105,6 +111,7 @@ impl Task {
         };
         match self {
             Self::Kill(cell) => typed!(cell, kill(cell, choice(1), watch)),
+            Self::Name(cell) => typed!(cell, kill_names(cell, choice(1), watch)),
         }
     }
 }
@@ -113,6 +120,7 @@ impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(cell) => write!(f, "{cell}"),
+            Self::Name(cell) => write!(f, "{cell}"),
         }
     }
 }

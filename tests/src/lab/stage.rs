@@ -100,15 +100,7 @@ impl<F: Form, K: Protocol> Stage<F, K> {
         };
         options.start_at(cell.start.position(units));
         let ring = options.memfd::<F::Message, K>().map_err(said)?;
-        let mut stage = Self {
-            sender: Some(ring.sender().map_err(said)?),
-            receiver: Some(ring.receiver().map_err(said)?),
-            ring,
-            old: vec![],
-            helper: None,
-            due: true,
-            page: Page::new(),
-        };
+        let mut stage = Self::around(ring)?;
         match cell.op {
             Op::VoidsFull => {
                 stage.fill_up(cell.fill)?;
@@ -125,6 +117,25 @@ impl<F: Form, K: Protocol> Stage<F, K> {
         }
         stage.leave(cell)?;
         Ok(stage)
+    }
+
+    /// A stage around a ring that is there. Its old records are for the caller to name.
+    pub fn around(ring: Ring<F::Message, K>) -> Result<Self> {
+        let sender = ring
+            .sender()
+            .map_err(|error| format!("no sender can come: {error}"))?;
+        let receiver = ring
+            .receiver()
+            .map_err(|error| format!("no receiver can come: {error}"))?;
+        Ok(Self {
+            sender: Some(sender),
+            receiver: Some(receiver),
+            ring,
+            old: vec![],
+            helper: None,
+            due: true,
+            page: Page::new(),
+        })
     }
 
     /// Sends so many old records.

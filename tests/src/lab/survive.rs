@@ -42,7 +42,7 @@ pub struct Fault {
 }
 
 /// A broken promise of this sort.
-fn fault<T>(sort: Sort, text: impl Into<String>) -> Result<T, Fault> {
+pub fn fault<T>(sort: Sort, text: impl Into<String>) -> Result<T, Fault> {
     Err(Fault {
         sort,
         text: text.into(),
