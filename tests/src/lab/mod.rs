@@ -6,6 +6,7 @@ pub mod form;
 pub mod kill;
 pub mod names;
 pub mod page;
+pub mod pairs;
 pub mod row;
 pub mod run;
 pub mod stage;

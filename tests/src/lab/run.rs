@@ -9,6 +9,7 @@ use super::form::{Long, Short, Typed};
 use super::kill::{Choice, Report, kill};
 use super::names::{NameCell, kill as kill_names};
 use super::page::Page;
+use super::pairs::{PairCell, kill as kill_pairs};
 use super::row::Row;
 use super::stage::spawn;
 use super::watch::Watch;
@@ -48,6 +49,8 @@ pub enum Task {
     Kill(Cell),
     /// The same while a name is made, opened or removed.
     Name(NameCell),
+    /// A death, and another while it is repaired.
+    Pair(PairCell),
 }
 
 /// Calls a generic function with the form and the kind that a cell names.
@@ -75,7 +78,8 @@ impl Task {
     pub fn all() -> Vec<Self> {
         let kills = Cell::all().into_iter().map(Self::Kill);
         let names = NameCell::all().into_iter().map(Self::Name);
-        kills.chain(names).collect()
+        let pairs = PairCell::all().into_iter().map(Self::Pair);
+        kills.chain(names).chain(pairs).collect()
     }
 
     /// One of each scenario: another with another seed.
@@ -100,6 +104,7 @@ impl Task {
         match self {
             Self::Kill(cell) => cell.row(),
             Self::Name(cell) => cell.row(),
+            Self::Pair(pair) => pair.row(),
         }
     }
 
@@ -112,6 +117,10 @@ impl Task {
         match self {
             Self::Kill(cell) => typed!(cell, kill(cell, choice(1), watch)),
             Self::Name(cell) => typed!(cell, kill_names(cell, choice(1), watch)),
+            Self::Pair(pair) => {
+                let cell = &pair.cell;
+                typed!(cell, kill_pairs(pair, choice(4), watch))
+            }
         }
     }
 }
@@ -121,6 +130,7 @@ impl fmt::Display for Task {
         match self {
             Self::Kill(cell) => write!(f, "{cell}"),
             Self::Name(cell) => write!(f, "{cell}"),
+            Self::Pair(pair) => write!(f, "{pair}"),
         }
     }
 }

@@ -20,14 +20,16 @@ use std::time::{Duration, Instant};
 pub const OLD: u64 = 1;
 /// Who is killed.
 pub const VICTIM: u64 = 2;
+/// Who sends what is committed behind the victim's claim.
+pub const AFTER: u64 = 3;
 /// The survivors' and successors' first sender …
-pub const NEXT: u64 = 3;
+pub const NEXT: u64 = 4;
 /// … and their second.
-pub const NEWCOMER: u64 = 4;
+pub const NEWCOMER: u64 = 5;
 /// Who sleeps until it is woken.
-pub const HELPER: u64 = 5;
+pub const HELPER: u64 = 6;
 /// Who died before the victim.
-pub const CORPSE: u64 = 6;
+pub const CORPSE: u64 = 7;
 
 /// What a helper says that could do nothing.
 pub const FAILED: u64 = u64::MAX - 1;
@@ -139,11 +141,11 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     }
 
     /// Sends so many old records.
-    fn fill(&mut self, count: usize) -> Result<()> {
+    pub fn fill(&mut self, name: u64, count: usize) -> Result<()> {
         let sender = self.sender.as_mut().ok_or("no sender")?;
         for _ in 0..count {
             let next = number(
-                OLD,
+                name,
                 self.old.last().map_or(0, |last| (last & 0xffff_ffff) + 1),
             );
             match F::try_send(sender, &F::draft(next)) {
@@ -158,8 +160,8 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     fn fill_up(&mut self, fill: Fill) -> Result<()> {
         match fill {
             Fill::Empty => Ok(()),
-            Fill::Half => self.fill(F::half(K::KIND)),
-            Fill::Full => self.fill(usize::MAX),
+            Fill::Half => self.fill(OLD, F::half(K::KIND)),
+            Fill::Full => self.fill(OLD, usize::MAX),
         }
     }
 
@@ -197,6 +199,11 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     pub fn victim(&self, op: Op) -> std::result::Result<Victim, Error> {
         self.page[TOLD].store(0, Relaxed);
         self.page[SEEN].store(0, Relaxed);
+        self.another(op)
+    }
+
+    /// Forks another one, without forgetting what the first has said.
+    pub fn another(&self, op: Op) -> std::result::Result<Victim, Error> {
         let fd = self.ring.as_fd().expect("the ring has a descriptor");
         Victim::fork(|| perform::<F, K>(op, fd, &self.page))
     }
@@ -205,6 +212,13 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     pub fn told(&self) -> Option<usize> {
         let told = self.page[TOLD].load(Relaxed);
         told.checked_sub(1).map(|count| count as usize)
+    }
+
+    /// All that was there has been received: forgets it.
+    pub fn begin_again(&mut self) {
+        self.old.clear();
+        self.page[TOLD].store(0, Relaxed);
+        self.page[SEEN].store(0, Relaxed);
     }
 
     /// Whether the victim has read what it peeked at.

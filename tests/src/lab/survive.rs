@@ -7,7 +7,7 @@
 
 use super::cell::{Cell, Op, Side};
 use super::form::{BATCH, Ending, Form, Stop, number};
-use super::stage::{FAILED, HELPER, LOOKS, NEWCOMER, NEXT, OLD, Stage, VICTIM, said};
+use super::stage::{AFTER, FAILED, HELPER, LOOKS, NEWCOMER, NEXT, OLD, Stage, VICTIM, said};
 use annulus::{Order, Peer, Protocol, Receiver, Ring, Sender};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
@@ -286,7 +286,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         let known = |one: &&Arrived| {
             let (sender, at) = (one.number >> 32, (one.number & 0xffff_ffff) as usize);
             match sender {
-                OLD => stage.old.contains(&one.number),
+                OLD | AFTER => stage.old.contains(&one.number),
                 VICTIM => at < visible,
                 NEXT => at == 0,
                 HELPER => self.cell.op.wakes() && at <= 1,
