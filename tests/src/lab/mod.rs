@@ -2,6 +2,7 @@
 //! the survivors find. Run by the program `crash-lab`.
 
 pub mod cell;
+pub mod clock;
 pub mod form;
 pub mod kill;
 pub mod names;
@@ -11,6 +12,7 @@ pub mod row;
 pub mod run;
 pub mod stage;
 pub mod step;
+pub mod stops;
 pub mod survive;
 pub mod symbol;
 pub mod watch;

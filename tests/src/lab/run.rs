@@ -12,6 +12,7 @@ use super::page::Page;
 use super::pairs::{PairCell, kill as kill_pairs};
 use super::row::Row;
 use super::stage::spawn;
+use super::stops::{StopCell, stop as stop_all};
 use super::watch::Watch;
 use annulus::{Kind, Mpmc, Mpsc, Spmc, Spsc};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -51,6 +52,8 @@ pub enum Task {
     Name(NameCell),
     /// A death, and another while it is repaired.
     Pair(PairCell),
+    /// A stop after every instruction.
+    Stop(StopCell),
 }
 
 /// Calls a generic function with the form and the kind that a cell names.
@@ -79,7 +82,8 @@ impl Task {
         let kills = Cell::all().into_iter().map(Self::Kill);
         let names = NameCell::all().into_iter().map(Self::Name);
         let pairs = PairCell::all().into_iter().map(Self::Pair);
-        kills.chain(names).chain(pairs).collect()
+        let stops = StopCell::all().into_iter().map(Self::Stop);
+        kills.chain(names).chain(pairs).chain(stops).collect()
     }
 
     /// One of each scenario: another with another seed.
@@ -105,6 +109,7 @@ impl Task {
             Self::Kill(cell) => cell.row(),
             Self::Name(cell) => cell.row(),
             Self::Pair(pair) => pair.row(),
+            Self::Stop(cell) => cell.row(),
         }
     }
 
@@ -117,6 +122,10 @@ impl Task {
         match self {
             Self::Kill(cell) => typed!(cell, kill(cell, choice(1), watch)),
             Self::Name(cell) => typed!(cell, kill_names(cell, choice(1), watch)),
+            Self::Stop(stop) => {
+                let StopCell(cell) = stop;
+                typed!(cell, stop_all(stop, choice(1), watch))
+            }
             Self::Pair(pair) => {
                 let cell = &pair.cell;
                 typed!(cell, kill_pairs(pair, choice(4), watch))
@@ -131,6 +140,7 @@ impl fmt::Display for Task {
             Self::Kill(cell) => write!(f, "{cell}"),
             Self::Name(cell) => write!(f, "{cell}"),
             Self::Pair(pair) => write!(f, "{pair}"),
+            Self::Stop(cell) => write!(f, "{cell}"),
         }
     }
 }

@@ -4,12 +4,13 @@
 //! opens the ring by the descriptor that it inherits, and has handles of its own.
 
 use super::cell::{Cell, Fill, Op, Side};
+use super::clock::Limit;
 use super::form::{BATCH, Ending, Form, Stop, number};
 use super::page::Page;
 use super::step::{Error, Victim, mark};
 use annulus::{Protocol, Receiver, Ring, RingOptions, Sender, WhenClosed, WhenDead};
 use nix::libc;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::mem::forget;
 use std::os::fd::BorrowedFd;
@@ -483,12 +484,12 @@ impl Helper {
         call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_futex)))
     }
 
-    /// Whether it ends before `deadline`.
-    pub fn wait_until(&mut self, deadline: Instant) -> bool {
-        use nix::sys::wait::WaitPidFlag;
+    /// Whether it ends in this time.
+    pub fn wait(&mut self, time: Duration) -> bool {
+        let limit = Limit::new(time);
         while !self.ended {
             match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) if Instant::now() >= deadline => return false,
+                Ok(WaitStatus::StillAlive) if limit.is_over() => return false,
                 Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(20)),
                 _ => self.ended = true,
             }

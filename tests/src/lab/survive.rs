@@ -6,18 +6,19 @@
 //! a second: whoever could not go on by then hangs.
 
 use super::cell::{Cell, Op, Side};
+use super::clock::Limit;
 use super::form::{BATCH, Ending, Form, Stop, number};
 use super::stage::{AFTER, FAILED, HELPER, LOOKS, NEWCOMER, NEXT, OLD, Stage, VICTIM, said};
 use annulus::{Order, Peer, Protocol, Receiver, Ring, Sender};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What survivors must not need to go on.
 pub const HANG: Duration = Duration::from_secs(1);
 
-/// Longer than two of the longest sleeps in the engine.
-const LONG: Duration = Duration::from_millis(220);
+/// Many times longer than the longest sleep in the engine.
+const LONG: Duration = Duration::from_millis(500);
 
 /// What sort of promise was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +95,8 @@ pub struct Seen {
 }
 
 /// A record that arrived.
-struct Arrived {
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
     number: u64,
     /// How often it had come back, if that was asked for.
     tries: u64,
@@ -113,6 +115,8 @@ pub struct Survivors<'a, F: Form, K: Protocol> {
     arrived: Vec<Arrived>,
     /// The helper, if there was one, woke by what the victim did.
     woken: bool,
+    /// Others have sent while the victim was stopped.
+    beside: bool,
 }
 
 impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
@@ -126,6 +130,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             buffer: F::buffer(),
             arrived: vec![],
             woken: true,
+            beside: false,
         };
         survivors.succeed(cell.op.side())?;
         survivors.wait_for_helper()?;
@@ -157,7 +162,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         let Some(mut helper) = self.stage.helper.take() else {
             return Ok(());
         };
-        self.woken = self.stage.due && helper.wait_until(Instant::now() + HANG);
+        self.woken = self.stage.due && helper.wait(HANG);
         if !self.woken {
             match self.cell.op.side() {
                 Side::Sender => {
@@ -176,7 +181,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                     self.arrived.push(Arrived { number, tries: 0 });
                 }
             }
-            if !helper.wait_until(Instant::now() + HANG) {
+            if !helper.wait(HANG) {
                 return Err(hung("who slept was not woken by a survivor"));
             }
         }
@@ -184,6 +189,54 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             None | Some(FAILED) => Err(hung("who slept woke and could do nothing")),
             Some(_) => Ok(()),
         }
+    }
+
+    /// Works beside a stopped one, as far as that is possible, and looks thoroughly whether somebody is dead. Returns
+    /// what arrived.
+    pub fn beside(stage: &mut Stage<F, K>, cell: &Cell) -> Result<Vec<Arrived>, Fault> {
+        if let Some(sender) = &mut stage.sender {
+            for next in [number(AFTER, 0), number(AFTER, 1)] {
+                match F::try_send(sender, &F::draft(next)) {
+                    Ok(()) => stage.old.push(next),
+                    Err(Stop::Later | Stop::Gone(_)) => {}
+                    Err(other) => return Err(hung(format!("sending beside: {other:?}"))),
+                }
+            }
+        }
+        let attached = |error| hung(format!("nobody can come beside a stopped one: {error}"));
+        if K::KIND.many_senders() {
+            drop(stage.ring.sender().map_err(attached)?);
+        }
+        if K::KIND.many_receivers() {
+            drop(stage.ring.receiver().map_err(attached)?);
+        }
+        let (mut arrived, mut buffer) = (vec![], F::buffer());
+        let Some(receiver) = &mut stage.receiver else {
+            return Ok(arrived);
+        };
+        let mut quiet = 0;
+        while quiet < 2 * LOOKS + 2 {
+            let received = if cell.op.at_least_once() {
+                F::peek(receiver, &mut buffer, &AtomicU64::new(0), Ending::Done)
+            } else {
+                F::try_recv(receiver, &mut buffer).map(|()| 0)
+            };
+            match (received, F::check(&buffer)) {
+                (Ok(tries), Some(number)) => arrived.push(Arrived { number, tries }),
+                (Ok(_), None) => {
+                    return fault(Sort::Torn, "a record has other bytes than were sent");
+                }
+                (Err(Stop::Later | Stop::Gone(_)), _) => quiet += 1,
+                (Err(other), _) => return Err(hung(format!("receiving beside: {other:?}"))),
+            }
+        }
+        Ok(arrived)
+    }
+
+    /// What arrived while the victim was stopped.
+    pub fn remember(&mut self, arrived: Vec<Arrived>) {
+        self.arrived = arrived;
+        self.beside = true;
     }
 
     /// More handles on the dead side, if it takes them.
@@ -200,7 +253,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
 
     /// Takes everything out and compares it with what was sent.
     pub fn drain(&mut self) -> Result<Seen, Fault> {
-        let deadline = Instant::now() + HANG;
+        let limit = Limit::new(HANG);
         let fence = number(NEXT, 0);
         let mut fenced = false;
         let mut arrived = std::mem::take(&mut self.arrived);
@@ -221,7 +274,10 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                 }
             }
             let there = fenced && arrived.iter().any(|record| record.number == fence);
-            match self.receive(there)? {
+            // Nothing can be missing any more, but what the victim has.
+            let came = |old: &u64| arrived.iter().any(|record| record.number == *old);
+            let last = there && (!self.cell.op.at_least_once() || self.stage.old.iter().all(came));
+            match self.receive(last)? {
                 Some(record) => {
                     arrived.push(record);
                     quiet = 0;
@@ -231,7 +287,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             if there && quiet >= patience {
                 return self.judge(&arrived);
             }
-            if Instant::now() > deadline {
+            if limit.is_over() {
                 let numbers: Vec<_> = arrived.iter().map(|record| record.number).collect();
                 let what = if fenced { "receive" } else { "send" };
                 return Err(hung(format!(
@@ -246,10 +302,10 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         let receiver = self.stage.receiver.as_mut().expect("attached");
         let received = match self.manner {
             Manner::Sleeping => {
-                let time = match (self.cell.op.at_least_once(), last) {
-                    (true, _) => LONG,
-                    (false, true) => Duration::ZERO,
-                    (false, false) => LONG / 10,
+                let time = match (last, self.cell.op.at_least_once()) {
+                    (true, _) => Duration::ZERO,
+                    (false, true) => LONG,
+                    (false, false) => LONG / 20,
                 };
                 F::recv(receiver, &mut self.buffer, time).map(|()| 0)
             }
@@ -392,7 +448,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
 
     /// Records come in the order in which they were committed; those that had come back, when they come.
     fn judge_order(&self, arrived: &[Arrived]) -> Result<(), Fault> {
-        let total = self.cell.order == Order::Total;
+        let total = self.cell.order == Order::Total && !self.beside;
         let returned = |one: &&Arrived| {
             one.tries == 0 && !(self.cell.op.at_least_once() && self.manner == Manner::Sleeping)
         };
@@ -442,7 +498,14 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             while first && sent - begun < F::room(K::KIND) {
                 let sender = self.stage.sender.as_mut().expect("attached");
                 let next = number(NEXT, 1 + sent);
-                if let Err(other) = F::send(sender, &F::draft(next), HANG) {
+                let (draft, limit) = (F::draft(next), Limit::new(HANG));
+                let waited = loop {
+                    match F::send(sender, &draft, HANG) {
+                        Err(Stop::Later) if !limit.is_over() => {}
+                        other => break other,
+                    }
+                };
+                if let Err(other) = waited {
                     let (room, least) = (sent - begun, F::room(K::KIND));
                     return Err(hung(format!(
                         "the ring took {room} records, and has room for {least}: {other:?}"
@@ -458,7 +521,14 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                     Some(newcomer) if at % 2 == 1 => newcomer,
                     _ => self.stage.receiver.as_mut().expect("attached"),
                 };
-                match F::recv(receiver, &mut self.buffer, HANG) {
+                let limit = Limit::new(HANG);
+                let received = loop {
+                    match F::recv(receiver, &mut self.buffer, HANG) {
+                        Err(Stop::Later) if !limit.is_over() => {}
+                        other => break other,
+                    }
+                };
+                match received {
                     Ok(()) => {}
                     Err(other) => return Err(hung(format!("receiving on: {other:?}"))),
                 }
