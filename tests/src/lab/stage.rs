@@ -300,6 +300,11 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             mark();
             say(F::try_recv(&mut receiver, &mut buffer).map(|()| 1));
             mark();
+            let received = page[TOLD].load(Relaxed) == told(Ok(1));
+            assert!(
+                !received || F::check(&buffer).is_some(),
+                "it got something else"
+            );
         }
         Op::RecvBatch => {
             let mut receiver = receiver();
@@ -316,6 +321,11 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             mark();
             say(F::peek(&mut receiver, &mut buffer, &page[SEEN], ending).map(|_| count));
             mark();
+            let received = page[SEEN].load(Relaxed) != 0;
+            assert!(
+                !received || F::check(&buffer).is_some(),
+                "it read something else"
+            );
         }
         Op::AttachSender | Op::VoidsComing => {
             mark();

@@ -191,18 +191,9 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         }
     }
 
-    /// Works beside a stopped one, as far as that is possible, and looks thoroughly whether somebody is dead. Returns
-    /// what arrived.
+    /// Works beside a stopped one, for two laps if it lets them, and looks thoroughly whether somebody is dead. Returns what
+    /// arrived.
     pub fn beside(stage: &mut Stage<F, K>, cell: &Cell) -> Result<Vec<Arrived>, Fault> {
-        if let Some(sender) = &mut stage.sender {
-            for next in [number(AFTER, 0), number(AFTER, 1)] {
-                match F::try_send(sender, &F::draft(next)) {
-                    Ok(()) => stage.old.push(next),
-                    Err(Stop::Later | Stop::Gone(_)) => {}
-                    Err(other) => return Err(hung(format!("sending beside: {other:?}"))),
-                }
-            }
-        }
         let attached = |error| hung(format!("nobody can come beside a stopped one: {error}"));
         if K::KIND.many_senders() {
             drop(stage.ring.sender().map_err(attached)?);
@@ -210,26 +201,19 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         if K::KIND.many_receivers() {
             drop(stage.ring.receiver().map_err(attached)?);
         }
-        let (mut arrived, mut buffer) = (vec![], F::buffer());
-        let Some(receiver) = &mut stage.receiver else {
-            return Ok(arrived);
-        };
-        let mut quiet = 0;
-        while quiet < 2 * LOOKS + 2 {
-            let received = if cell.op.at_least_once() {
-                F::peek(receiver, &mut buffer, &AtomicU64::new(0), Ending::Done)
-            } else {
-                F::try_recv(receiver, &mut buffer).map(|()| 0)
-            };
-            match (received, F::check(&buffer)) {
-                (Ok(tries), Some(number)) => arrived.push(Arrived { number, tries }),
-                (Ok(_), None) => {
-                    return fault(Sort::Torn, "a record has other bytes than were sent");
-                }
-                (Err(Stop::Later | Stop::Gone(_)), _) => quiet += 1,
-                (Err(other), _) => return Err(hung(format!("receiving beside: {other:?}"))),
+        let mut arrived = vec![];
+        let mut sent = 0;
+        loop {
+            let before = (sent, arrived.len());
+            while sent < F::two_laps(K::KIND) && send_beside(stage, number(AFTER, sent))? {
+                sent += 1;
+            }
+            receive_beside(stage, cell, 4, &mut arrived)?;
+            if before == (sent, arrived.len()) {
+                break;
             }
         }
+        receive_beside(stage, cell, 2 * LOOKS + 2, &mut arrived)?;
         Ok(arrived)
     }
 
@@ -581,4 +565,44 @@ where
         Sort::Lost,
         format!("the audit does not add up: {}", said(audit)),
     )
+}
+
+/// Sends one more old record, if there is room and a sender.
+fn send_beside<F: Form, K: Protocol>(stage: &mut Stage<F, K>, next: u64) -> Result<bool, Fault> {
+    let Some(sender) = &mut stage.sender else {
+        return Ok(false);
+    };
+    match F::try_send(sender, &F::draft(next)) {
+        Ok(()) => stage.old.push(next),
+        Err(Stop::Later | Stop::Gone(_)) => return Ok(false),
+        Err(other) => return Err(hung(format!("sending beside: {other:?}"))),
+    }
+    Ok(true)
+}
+
+/// Receives what there is, until so many looks were in vain.
+fn receive_beside<F: Form, K: Protocol>(
+    stage: &mut Stage<F, K>,
+    cell: &Cell,
+    patience: usize,
+    arrived: &mut Vec<Arrived>,
+) -> Result<(), Fault> {
+    let Some(receiver) = &mut stage.receiver else {
+        return Ok(());
+    };
+    let (mut quiet, mut buffer) = (0, F::buffer());
+    while quiet < patience {
+        let received = if cell.op.at_least_once() {
+            F::peek(receiver, &mut buffer, &AtomicU64::new(0), Ending::Done)
+        } else {
+            F::try_recv(receiver, &mut buffer).map(|()| 0)
+        };
+        match (received, F::check(&buffer)) {
+            (Ok(tries), Some(number)) => arrived.push(Arrived { number, tries }),
+            (Ok(_), None) => return fault(Sort::Torn, "a record has other bytes than were sent"),
+            (Err(Stop::Later | Stop::Gone(_)), _) => quiet += 1,
+            (Err(other), _) => return Err(hung(format!("receiving beside: {other:?}"))),
+        }
+    }
+    Ok(())
 }
