@@ -123,6 +123,15 @@ impl Actor {
         self.ended();
     }
 
+    /// Waits until it has ended by itself, well or not.
+    pub fn gone(mut self) {
+        let since = Instant::now();
+        while self.child.try_wait().expect("it is our child").is_none() {
+            assert!(since.elapsed() < PATIENCE, "the actor does not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits until it has ended by itself, for ten minutes, and asserts that it ended well.
     pub fn ended(mut self) {
         let since = Instant::now();

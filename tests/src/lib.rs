@@ -5,6 +5,7 @@
 //! question; the longest list of answers is `edges`.
 
 pub mod actor;
+pub mod forks;
 pub mod hostile;
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 pub mod lab;

@@ -9,10 +9,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 /// The version that this page describes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The cold header: name, offset, bytes.
-const COLD: [(&str, usize, usize); 22] = [
+const COLD: [(&str, usize, usize); 23] = [
     ("magic", 0, 8),
     ("version", 8, 4),
     ("leases_at", 12, 4),
@@ -35,10 +35,11 @@ const COLD: [(&str, usize, usize); 22] = [
     ("created", 120, 8),
     ("lock_dev", 256, 8),
     ("lock_ino", 264, 8),
+    ("max_tries", 272, 8),
 ];
 
 /// The rest of the header.
-const HOT: [(&str, usize, usize); 13] = [
+const HOT: [(&str, usize, usize); 17] = [
     ("tail", 512, 8),
     ("head", 640, 8),
     ("free", 768, 8),
@@ -49,9 +50,13 @@ const HOT: [(&str, usize, usize); 13] = [
     ("changes", 1160, 8),
     ("senders", 1168, 8),
     ("receivers", 1176, 8),
+    ("closes", 1184, 8),
     ("rescues", 1280, 8),
     ("voided", 1288, 8),
     ("returned", 1296, 8),
+    ("given_up", 1304, 8),
+    ("widest", 1312, 8),
+    ("drained", 1320, 8),
 ];
 
 const TYPE_NAME: usize = 128;
@@ -170,10 +175,11 @@ fn the_cold_header_is_as_specified() {
         ("start", 1000),
         ("lock_dev", 0),
         ("lock_ino", 0),
+        ("max_tries", 0),
     ]);
     assert!(bytes.number("created") > 1_700_000_000_000_000_000);
     assert_eq!(&bytes.0[TYPE_NAME..TYPE_NAME + 7], b"golden\0");
-    assert!(bytes.0[272..512].iter().all(|&byte| byte == 0));
+    assert!(bytes.0[280..512].iter().all(|&byte| byte == 0));
     bytes.assert(&[("tail", 1000), ("head", 1000), ("free", 1000)]);
 }
 
@@ -287,15 +293,22 @@ fn control_words_are_as_specified() {
     receiver.recv(&mut buffer).unwrap();
     std::mem::forget(receiver.try_peek().unwrap());
     let bytes = read(&name);
-    assert_eq!(bytes.receivers_word(62), word(start, 0, DONE));
-    assert_eq!(bytes.receivers_word(63), word(start + 1, 0, DONE));
+    assert_eq!(bytes.receivers_word(62), word(start, 1, DONE));
+    assert_eq!(bytes.receivers_word(63), word(start + 1, 1, DONE));
     assert_eq!(bytes.receivers_word(0), word(start + 2, 0, OWNER + 3));
     drop(receiver);
     drop(sender);
     let bytes = read(&name);
     assert_eq!(bytes.receivers_word(0), word(start + 2, 1, AGAIN));
     assert_eq!(bytes.senders_word(3), word(start + 5, 2, VOID));
-    bytes.assert(&[("epoch", 1), ("changes", 4), ("tickets", 2)]);
+    bytes.assert(&[("epoch", 1), ("changes", 4), ("tickets", 2), ("closes", 2)]);
+    // The audit's counts: two records of four cells, one received; a filling of one and a claim of two given up.
+    let counts = |number: usize| {
+        let at = LEASES_AT + LEASE * number;
+        [bytes.word(at + 8), bytes.word(at + 16)]
+    };
+    assert_eq!((counts(2), counts(3)), ([4, 0], [0, 1]));
+    bytes.assert(&[("given_up", 3), ("widest", 3)]);
     // The last receiver has closed.
     assert_eq!(bytes.number("data bell") & 3, 2);
     assert_eq!([lease(&bytes, 2), lease(&bytes, 3)], [0, 0]);
@@ -344,12 +357,12 @@ fn fingerprints<K: Protocol>() -> [u64; 2] {
 
 /// The version, and what a typed and a byte ring of each kind come to.
 const GOLDEN: (u32, [[u64; 2]; 4]) = (
-    1,
+    2,
     [
-        [0x275495913089e766, 0xe06e46c46e83cd61],
-        [0x3fe3194e407ae1b9, 0x1078e700147672a1],
-        [0x565fa000065bd9cc, 0x050b59d7d2b38997],
-        [0x809e7db88d963c23, 0x224669d0641332a6],
+        [0x272f4f09037ae1f7, 0xb10e46c994f388a4],
+        [0x9a28780750f4ea80, 0x810cd7a9f77236d0],
+        [0x93150443a80a3fb0, 0x06ef8cc9f98dd6eb],
+        [0xba06bf874e241d6f, 0x6758d5def8a066a6],
     ],
 );
 

@@ -112,6 +112,11 @@ fn a_record_comes_back() {
 }
 
 #[test]
+fn a_record_is_set_aside() {
+    models::a_record_is_set_aside::<Mpmc>(Some(2));
+}
+
+#[test]
 fn newcomers_return_a_dead_ones_record() {
     models::newcomers_return_a_dead_ones_record::<Mpmc>(Some(2));
 }

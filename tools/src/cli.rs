@@ -34,6 +34,12 @@ pub enum Command {
     /// Nothing needs to be said of how they were cut: they hold every byte that was sent. When the
     /// senders have closed, `recv` waits for the next one, unless told otherwise.
     Recv(Recv),
+    /// Draw a ring's balance: what went in, and where it is. Fails if it does not add up.
+    ///
+    /// Any ring can be audited at any time, also while it is in use; nothing is changed, and nobody waits.
+    Audit(Audit),
+    /// List the messages that came back too often, or write them out and remove them.
+    DeadLetters(DeadLetters),
     /// Remove a ring, unless somebody living is attached to it.
     Rm(Rm),
     /// Show two processes at work, checking every byte, and measure them against a pipe.
@@ -166,6 +172,24 @@ pub struct Recv {
     /// Write each record's length before it, as a 32-bit little-endian number.
     #[arg(long)]
     pub len_prefixed: bool,
+}
+
+/// `annulus audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// The ring, named as in `annulus send`.
+    pub name: Location,
+}
+
+/// `annulus dead-letters`.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// The ring, named as in `annulus send`.
+    pub name: Location,
+
+    /// Write each to the standard output, as it was sent, and remove it.
+    #[arg(long)]
+    pub drain: bool,
 }
 
 /// `annulus rm`.

@@ -1,10 +1,11 @@
 //! `annulus`: records through rings in shared memory, from a shell.
 //!
 //! `annulus send` and `annulus recv` move whole records between processes and change no byte of
-//! them; `annulus rm` removes a ring; `annulus demo`, which is also what the program does when
+//! them; `annulus audit` says whether all of them are accounted for; `annulus rm` removes a ring; `annulus demo`, which is also what the program does when
 //! nothing is asked of it, shows two processes at work and checks every byte that arrives.
 
 mod attach;
+mod audit;
 mod cli;
 mod demo;
 mod exit;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Send(args) => send::run(&args),
         Command::Recv(args) => recv::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::DeadLetters(args) => audit::dead_letters(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoWorker(args) => demo::work(&args),

@@ -20,10 +20,12 @@
 //! On a ring in use the numbers move while they are read. The counts are read before and after the words, and the words
 //! must lie between.
 
-use crate::layout::LEASES;
-use crate::lease::{Holder, Side, Witness};
-use crate::mpmc::{Record, record_at};
-use crate::sync::{Acquire, Relaxed};
+use crate::geometry::Form;
+use crate::layout::{LEASES, RECORD_HEADER};
+use crate::lease::{Holder, Witness};
+use crate::mpmc::{Record, help_free, record_at};
+use crate::recover;
+use crate::sync::{AcqRel, Acquire, Relaxed};
 use crate::view::View;
 use crate::words::{Age, Words, who};
 use annulus_channel::Fault;
@@ -51,14 +53,16 @@ pub struct Audit {
     pub claimed: u64,
     /// Committed.
     pub sent: u64,
-    /// Received, and drained dead letters. With many receivers this includes what a receiver had just taken when it was killed.
+    /// Received. With many receivers this includes what a receiver had just taken when it was killed.
     pub received: u64,
     /// Committed and not received: waiting, or held by a receiver.
     pub in_flight: u64,
     /// Of those in flight, what receivers hold.
     pub held: u64,
-    /// Came back too often, and not yet drained.
+    /// Came back too often: there to be drained, or drained.
     pub dead_letters: u64,
+    /// Of the dead letters, those drained.
+    pub drained: u64,
     /// Given up: claims of the dead, aborted ones, unused ends, filling up to the ring's end (which in an spsc ring
     /// counts with the record after it).
     pub voided: u64,
@@ -92,7 +96,11 @@ impl fmt::Display for Audit {
             0 => writeln!(f)?,
             held => writeln!(f, "   ({held} of them held by receivers)")?,
         }
-        writeln!(f, "  dead letter{:>14}", self.dead_letters)?;
+        write!(f, "  dead letter{:>14}", self.dead_letters)?;
+        match self.drained {
+            0 => writeln!(f)?,
+            drained => writeln!(f, "   ({drained} of them drained)")?,
+        }
         writeln!(f, "  voided     {:>14}", self.voided)?;
         writeln!(f, "  open       {:>14}", self.open)?;
         writeln!(f, "sent         {:>14}", self.sent)?;
@@ -116,15 +124,17 @@ impl fmt::Display for Audit {
 }
 
 /// A dead letter, as a list shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
     /// Where it lies: the units ever claimed before it.
     pub position: u64,
-    /// How often it was taken and came back. Beyond 63 the count goes on from 32.
+    /// How often it was taken and came back: what was dropped is counted up to 32, deaths up to 63.
     pub tries: u64,
     /// The units that it takes.
     pub units: u64,
+    /// The receivers' word, which no other record and no other state ever has.
+    word: u64,
 }
 
 /// The counts at one moment, or nearly.
@@ -133,6 +143,7 @@ struct Counts {
     sent: u64,
     received: u64,
     given_up: u64,
+    drained: u64,
 }
 
 impl Counts {
@@ -145,6 +156,7 @@ impl Counts {
             sent: sum(|lease| lease.sent.get()),
             received: sum(|lease| lease.received.get()),
             given_up: view.header().audit.given_up.get(),
+            drained: view.header().audit.drained.get(),
         }
     }
 }
@@ -228,7 +240,7 @@ impl Walk {
             match words.age(word, position) {
                 Age::Newer => return Err(Stop::Moved),
                 Age::Older => None,
-                Age::Current => Some((words.who(word), words.low(word))),
+                Age::Current => Some((words.who(word), word)),
             }
         } else {
             None
@@ -247,11 +259,12 @@ impl Walk {
             (Record::Void { units }, Some((who::DONE, _))) => (&mut self.passed, units),
             (Record::Ready { units }, None | Some((who::AGAIN, _))) => (&mut self.waiting, units),
             (Record::Ready { units }, Some((who::DONE, _))) => (&mut self.done, units),
-            (Record::Ready { units }, Some((who::DEAD, tries))) => {
+            (Record::Ready { units }, Some((who::DEAD, word))) => {
                 self.letters.push(DeadLetter {
                     position,
-                    tries,
+                    tries: words.low(word),
                     units,
+                    word,
                 });
                 (&mut self.dead, units)
             }
@@ -303,10 +316,16 @@ fn look(view: &View, witness: &Witness, indulgent: bool) -> Result<Audit, Stop> 
     let allowance = in_doubt.saturating_mul(widest);
 
     // Many senders count what they give up; a single one's filling is counted by whoever passes over it.
-    let (voided, passed_void) = if geometry.sender_words {
-        (later.given_up, later.given_up.saturating_sub(walk.void))
+    let passed_void = if geometry.sender_words {
+        later.given_up.saturating_sub(walk.void)
     } else {
-        (later.given_up.saturating_add(walk.void), later.given_up)
+        later.given_up
+    };
+    let voided = passed_void.saturating_add(walk.void);
+    let uncounted_void = if geometry.sender_words {
+        voided - later.given_up.min(voided)
+    } else {
+        0
     };
     let mut problems = vec![];
     // Numbers that go beyond what there can be are told by name, instead of wrapping.
@@ -325,10 +344,16 @@ fn look(view: &View, witness: &Witness, indulgent: bool) -> Result<Audit, Stop> 
         &[voided, walk.open],
     );
     let past = freed.saturating_add(walk.done + walk.passed);
-    let received = less("given up, of what is done", past, &[passed_void]);
+    let drained = later.drained;
+    let received = less(
+        "given up and drained, of what is done",
+        past,
+        &[passed_void, drained],
+    );
     // The words lie between the earlier counts and the later ones.
     let (mut uncounted_sent, mut uncounted_received) = (0, 0);
     let void_later = later.given_up.saturating_sub(earlier.given_up);
+    let drained_later = drained.saturating_sub(earlier.drained);
     if geometry.sender_words {
         less(
             "counted by senders, of the sent",
@@ -340,19 +365,21 @@ fn look(view: &View, witness: &Witness, indulgent: bool) -> Result<Audit, Stop> 
     if geometry.receiver_words {
         less(
             "counted by receivers, of the received",
-            received.saturating_add(void_later),
+            received
+                .saturating_add(void_later)
+                .saturating_add(drained_later),
             &[earlier.received],
         );
         uncounted_received = received.saturating_sub(later.received);
     }
-    for (side, uncounted) in [
-        (Side::Sender, uncounted_sent),
-        (Side::Receiver, uncounted_received),
+    for (what, uncounted) in [
+        ("sent", uncounted_sent),
+        ("received", uncounted_received),
+        ("given up", uncounted_void),
     ] {
         if uncounted > allowance {
             problems.push(format!(
-                "{uncounted} more than any {} counted; the killed ({killed}) may have left {allowance} uncounted",
-                side.name()
+                "{what}: {uncounted} more than anybody counted; the killed ({killed}) may have left {allowance} uncounted"
             ));
         }
     }
@@ -363,7 +390,8 @@ fn look(view: &View, witness: &Witness, indulgent: bool) -> Result<Audit, Stop> 
         received,
         in_flight: walk.waiting + walk.held,
         held: walk.held,
-        dead_letters: walk.dead,
+        dead_letters: walk.dead.saturating_add(drained),
+        drained,
         voided,
         open: walk.open,
         uncounted_sent,
@@ -405,6 +433,7 @@ impl Audit {
             in_flight: 0,
             held: 0,
             dead_letters: 0,
+            drained: 0,
             voided: 0,
             open: 0,
             uncounted_sent: 0,
@@ -426,4 +455,46 @@ pub(crate) fn dead_letters(view: &View) -> Vec<DeadLetter> {
         }
     }
     vec![]
+}
+
+/// The bytes of a dead letter, unless it is one no more.
+pub(crate) fn read_dead(view: &View, letter: &DeadLetter) -> Option<Vec<u8>> {
+    let geometry = &view.geometry;
+    let at = view.offset(letter.position);
+    let there = letter.units.min(geometry.units) * geometry.unit_size;
+    let (from, len) = match geometry.form {
+        Form::Typed => (at, geometry.type_size as usize),
+        Form::Bytes => {
+            // SAFETY: a unit's first word, within the payload.
+            let len = unsafe { view.payload.load_word(at) };
+            if len > there - RECORD_HEADER as u64 {
+                return None;
+            }
+            (at + RECORD_HEADER, len as usize)
+        }
+    };
+    let mut bytes = vec![0; len];
+    // SAFETY: within the units of a record, which does not cross the ring's end. Should it be drained and overwritten meanwhile, the
+    // copy is thrown away below.
+    unsafe { view.payload.read_shared(from, bytes.as_mut_ptr(), len) };
+    // A read-modify-write sees the newest word; AcqRel: what was copied is not younger.
+    let word = view.receiver_word(letter.position).fetch_or(0, AcqRel);
+    (word == letter.word).then_some(bytes)
+}
+
+/// Makes a dead letter done, if nobody else has.
+pub(crate) fn discard_dead(view: &View, letter: &DeadLetter) -> bool {
+    let words = Words::new(view.geometry.units);
+    let done = words.word(letter.position, letter.units, who::DONE);
+    let cell = view.receiver_word(letter.position);
+    // AcqRel: as in `mpmc::Rx::confirm`. Failure: somebody else was first.
+    let discarded = cell
+        .compare_exchange(letter.word, done, AcqRel, Relaxed)
+        .is_ok();
+    if discarded {
+        view.header().audit.drained.add(letter.units);
+        help_free(view);
+        recover::ring_both(view);
+    }
+    discarded
 }

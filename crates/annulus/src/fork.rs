@@ -12,13 +12,16 @@
 //!
 //! Rings on the heap are memory like any other: the child gets a copy, and may use it.
 //!
-//! Between `vfork` or `posix_spawn` and `exec` nothing of this happens: the child runs in its parent's memory, and its
-//! copies of the locks end with the `exec`.
+//! From the moment when the kernel has made the child until it has run the handler, it does have copies of the locks; so it has
+//! between `vfork` or `posix_spawn` and `exec`, where no handler runs. A parent that is killed in that window counts as alive until the
+//! child gets a processor.
 
 use crate::futex;
+use crate::lease::reopen;
 use crate::region;
 use std::cell::RefCell;
 use std::fs::File;
+use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -102,16 +105,21 @@ pub(crate) fn forget(base: *mut u8) {
 
 /// An open file description with a lock, of this process alone.
 pub(crate) struct Lock {
-    file: File,
+    /// Always there, until we are dropped.
+    file: Option<File>,
 }
 
 impl Lock {
-    /// `own` is a description of its own of the file that `lockless`, which is open for longer, is another of.
-    pub(crate) fn new(own: File, lockless: &File) -> Self {
+    /// A new description of the file that `lockless`, which is open for longer, is another of. Nothing is forked between
+    /// the opening and the note of it: a child's copy would be the same description, and hold the lock.
+    pub(crate) fn open(lockless: &File) -> io::Result<Self> {
         watch();
-        let pair = (own.as_raw_fd(), lockless.as_raw_fd());
-        inheritance().locks.push(pair);
-        Self { file: own }
+        let mut inheritance = inheritance();
+        let file = reopen(lockless)?;
+        inheritance
+            .locks
+            .push((file.as_raw_fd(), lockless.as_raw_fd()));
+        Ok(Self { file: Some(file) })
     }
 }
 
@@ -119,13 +127,19 @@ impl Deref for Lock {
     type Target = File;
 
     fn deref(&self) -> &File {
-        &self.file
+        match &self.file {
+            Some(file) => file,
+            None => unreachable!("closed only when dropped"),
+        }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let number = self.file.as_raw_fd();
-        inheritance().locks.retain(|&(other, _)| other != number);
+        let number = self.as_raw_fd();
+        // Nothing is forked between the loss of the note and the close, either.
+        let mut inheritance = inheritance();
+        inheritance.locks.retain(|&(other, _)| other != number);
+        self.file = None;
     }
 }

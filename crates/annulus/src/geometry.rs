@@ -78,7 +78,7 @@ pub(crate) struct Geometry {
     pub(crate) max_tries: u64,
 }
 
-/// The most tries that can be asked for: the counts beyond, which recur, are all greater (`mpmc::returned`).
+/// The most tries that can be asked for: what the living give back is counted so far.
 pub(crate) const MOST_TRIES: u64 = scaled(32, 1) as u64;
 
 impl Geometry {

@@ -173,8 +173,8 @@ impl<T: Message + ?Sized, K: Protocol> fmt::Debug for Peeked<'_, T, K> {
 }
 
 impl<T: Message + ?Sized, K: Protocol> Peeked<'_, T, K> {
-    /// How often the message was taken before and came back: 0 at first; beyond 63 the count goes on from 32. On
-    /// a ring whose receivers have no words (spsc, and mpsc with total order) always 0.
+    /// How often the message was taken before and came back: 0 at first. What was dropped is counted up to 32, what
+    /// came back by a death up to 63. On a ring whose receivers have no words (spsc, and mpsc with total order) always 0.
     pub fn tries(&self) -> u64 {
         self.found.tries
     }

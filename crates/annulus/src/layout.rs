@@ -1,4 +1,4 @@
-//! What lies where in a region: the shared format, version 1. `docs/layout.md` is its specification.
+//! What lies where in a region: the shared format, version 2. `docs/layout.md` is its specification.
 //!
 //! # Glossary
 //!
@@ -47,7 +47,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ANNULUS\0");
 pub(crate) const FORKED: u64 = u64::from_le_bytes(*b"FORKED\0\0");
 
 /// The version of the layout that this code reads and writes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Entries in the lease table: how many handles may be attached at once.
 pub(crate) const LEASES: usize = scaled(128, 6);
@@ -145,6 +145,8 @@ pub(crate) struct Audit {
     pub(crate) given_up: Count,
     /// The greatest claim, record or filling in units, if more than one. Raised beforehand, by whoever is to count it.
     pub(crate) widest: Count,
+    /// Units of dead letters that were drained. Raised by whoever did.
+    pub(crate) drained: Count,
 }
 
 /// The header of a region.
@@ -225,6 +227,7 @@ golden! {
     offset_of!(Audit, returned) => 16,
     offset_of!(Audit, given_up) => 24,
     offset_of!(Audit, widest) => 32,
+    offset_of!(Audit, drained) => 40,
     size_of::<Header>() => 2048,
     offset_of!(Lease, sent) => 8,
     offset_of!(Lease, received) => 16,
@@ -286,6 +289,7 @@ impl Header {
                 returned: Count::new(),
                 given_up: Count::new(),
                 widest: Count::new(),
+                drained: Count::new(),
             }),
             reserved: std::array::from_fn(|_| CachePadded::new(std::array::from_fn(word))),
         }

@@ -137,11 +137,10 @@ impl Witness {
         let Self::Kernel(file) = self else {
             return Ok(None);
         };
-        let own = reopen(file).map_err(|error| AttachError::Os {
+        let own = Lock::open(file).map_err(|error| AttachError::Os {
             call: "open /proc/self/fd",
             errno: error.raw_os_error().unwrap_or(0),
         })?;
-        let own = Lock::new(own, file);
         match set_lock(&own, lock_at(ticket), 1) {
             Ok(()) => Ok(Some(own)),
             // Somebody is removing the ring's name, and has locked all tickets for that moment.
@@ -196,7 +195,7 @@ pub(crate) fn wait_for_turn(file: &File) -> Result<(), Errno> {
 /// Locks all tickets at once, through a new open file description. Only possible while nobody holds
 /// one; nobody can come until the file is dropped.
 pub(crate) fn lock_all(file: &File) -> io::Result<Option<Lock>> {
-    let own = Lock::new(reopen(file)?, file);
+    let own = Lock::open(file)?;
     match set_lock(&own, LOCK_BASE, 0) {
         Ok(()) => Ok(Some(own)),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),

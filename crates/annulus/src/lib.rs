@@ -65,7 +65,7 @@ pub use handle::{
 pub use kind::{Kind, ParseKindError};
 pub use options::{Location, RingOptions};
 pub use receiver::{Iter, Receiver, TryIter};
-pub use ring::{AnyReceiver, AnyRing, AnySender, Message, Peer, Ring, RingInfo};
+pub use ring::{AnyReceiver, AnyRing, AnySender, Inspector, Message, Peer, Ring, RingInfo};
 pub use sender::Sender;
 
 use static_assertions::{assert_impl_all, assert_not_impl_any};

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! senders' word     older lap -> BUSY(owner) -> READY | VOID
-//! receivers' word   older lap -> TAKEN(owner) -> DONE | AGAIN | DEAD;   AGAIN | DEAD -> TAKEN;   or straight -> DONE
+//! receivers' word   older lap -> TAKEN(owner) -> DONE | AGAIN | DEAD;   AGAIN -> TAKEN;   older, AGAIN, DEAD -> DONE
 //! ```
 //!
 //! *Claim.* Records begin where the record before ends, so everybody derives the same places. A
@@ -17,8 +17,8 @@
 //! *Take.* A receiver walks in the same way to the first record that nobody has. At most once, it
 //! copies the record out and then swaps its word to DONE; if that fails it throws the copy away,
 //! which is why the payload is copied by relaxed atomics. At least once, it swaps to TAKEN with its name
-//! first, works, and then stores DONE. What comes back is AGAIN; after too many tries it is DEAD, and only who asks for dead
-//! letters takes it.
+//! first, works, and then stores DONE. What comes back is AGAIN; after too many tries it is DEAD, and only who drains
+//! dead letters takes it.
 //!
 //! *Free.* `free` is the position up to which all records are done. Anybody moves it on, over words
 //! that say DONE. Only `free` is authoritative; `tail` and `head` are hints, checked before use, whose loss
@@ -46,7 +46,7 @@
 //! The hints are AtomicQueue's and Vyukov's counters turned into hints; the owner in the cell is
 //! iceoryx2's `RobustUniqueIndexSet` applied to a queue.
 
-use crate::geometry::Form;
+use crate::geometry::{Form, MOST_TRIES};
 use crate::layout::PAD;
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, fence, scaled};
@@ -160,18 +160,17 @@ pub(crate) fn help_free(view: &View) {
     let words = Words::new(view.geometry.units);
     // Acquire: whoever moved it had seen DONE, and so do we pass that on.
     let mut free = view.header().free.load(Acquire);
-    // Acquire: pairs with the Release of the single sender's commit. A done record is below the tail.
-    let tail = view.header().tail.load(Acquire);
     for _ in 0..view.geometry.units {
         // Acquire: pairs with the Release of whoever stored DONE; its copy is over.
         let word = view.receiver_word(free).load(Acquire);
         if words.age(word, free) != Age::Current || words.who(word) != who::DONE {
             return;
         }
-        let units = match record_at(view, words, free, tail) {
-            Ok(Record::Ready { units } | Record::Void { units }) => units,
-            _ => return,
-        };
+        // Nobody is done with a record of no cells; a hostile peer's word leads nowhere.
+        let units = words.low(word);
+        if units == 0 {
+            return;
+        }
         let next = free.wrapping_add(units);
         // Release: hands on what the loads above acquired, to the claimer that reads `free`. Acquire on
         // failure: as for the first load.
@@ -204,7 +203,7 @@ fn widen(view: &View, units: u64) -> u64 {
 /// Marks what was given up at `position` as done. `word` is the receivers' word, of an older lap. If false, somebody else
 /// did the same, or the place was freed and reused, so that what was read there leads nowhere.
 pub(crate) fn pass_over(view: &View, words: Words, position: u64, word: u64, units: u64) -> bool {
-    let done = words.word(position, 0, who::DONE);
+    let done = words.word(position, units, who::DONE);
     if !view.geometry.sender_words {
         widen(view, units);
     }
@@ -225,7 +224,7 @@ pub(crate) struct Tx {
     me: u64,
     /// Our lease, where what we commit is counted.
     lease: usize,
-    /// The greatest claim that we know was made on the ring.
+    /// The greatest claim that we know was made on the ring; 0 after a fault. Others go the long way.
     widest: u64,
     /// A place where a record begins, not beyond the last.
     cursor: u64,
@@ -235,9 +234,11 @@ pub(crate) struct Tx {
 }
 
 impl Tx {
+    /// Remembers the fault. The ring looks full from now on, so that every later claim meets it.
     #[cold]
     fn fail(&mut self, fault: Fault) -> Blocked {
         self.fault = Some(fault);
+        self.widest = 0;
         Blocked::Fault(fault)
     }
 
@@ -277,31 +278,9 @@ impl Tx {
         self.freed = freed;
         Ok(moved)
     }
-}
 
-impl SendSide for Tx {
-    fn attach(view: View, lease: usize) -> Result<Self, Fault> {
-        // Acquire: pairs with the Release that freed the units; the copies of them are over.
-        let freed = view.freed().load(Acquire);
-        Ok(Self {
-            view,
-            words: Words::new(view.geometry.units),
-            me: who::OWNER + lease as u64,
-            lease,
-            widest: 1,
-            cursor: freed,
-            freed,
-            fault: None,
-        })
-    }
-
-    #[inline]
-    fn view(&self) -> &View {
-        &self.view
-    }
-
-    #[inline]
-    fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
+    /// Walks to the first place that nobody has, and claims it.
+    fn claim_slowly(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
         if let Some(fault) = self.fault {
             return Err(Blocked::Fault(fault));
         }
@@ -387,6 +366,65 @@ impl SendSide for Tx {
         }
         Err(Blocked::Full)
     }
+}
+
+impl SendSide for Tx {
+    fn attach(view: View, lease: usize) -> Result<Self, Fault> {
+        // Acquire: pairs with the Release that freed the units; the copies of them are over.
+        let freed = view.freed().load(Acquire);
+        Ok(Self {
+            view,
+            words: Words::new(view.geometry.units),
+            me: who::OWNER + lease as u64,
+            lease,
+            widest: 1,
+            cursor: freed,
+            freed,
+            fault: None,
+        })
+    }
+
+    #[inline]
+    fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The usual case in a few steps: there is room for all by what we know, and nobody claims before us.
+    #[inline]
+    fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
+        let geometry = &self.view.geometry;
+        // Relaxed: a hint.
+        let hint = self.view.header().tail.load(Relaxed);
+        let position = if before(hint, self.cursor) {
+            self.cursor
+        } else {
+            hint
+        };
+        let used = position.wrapping_sub(self.freed);
+        let fits = used.saturating_add(max) <= geometry.room()
+            && max <= self.widest
+            && !(contiguous && max > geometry.units - self.view.index(position));
+        if fits {
+            let cell = self.view.sender_word(position);
+            // Acquire, then Release: as in `claim_slowly`.
+            let word = cell.load(Acquire);
+            let claimed = self.words.word(position, max, self.me);
+            if self.words.age(word, position) == Age::Older
+                && cell
+                    .compare_exchange(word, claimed, Release, Relaxed)
+                    .is_ok()
+            {
+                let next = position.wrapping_add(max);
+                store_hint(&self.view.header().tail, next);
+                self.cursor = next;
+                return Ok(Claim {
+                    position,
+                    units: max,
+                });
+            }
+        }
+        self.claim_slowly(min, max, contiguous)
+    }
 
     #[inline]
     fn split(&mut self, position: u64, units: u64) {
@@ -460,12 +498,51 @@ impl Rx {
         Blocked::Fault(fault)
     }
 
+    /// The next record, in the usual case: a typed message where the hint or our floor says, and no record has come back. What it finds the walk would find.
+    #[inline]
+    fn glance(&mut self) -> Option<Found> {
+        let geometry = self.view.geometry;
+        let view = self.view;
+        let header = view.header();
+        let usual = geometry.form == Form::Typed && geometry.order == Order::Total && !self.rewalk;
+        // Acquire: as in `walk`.
+        if !usual || header.room.epoch.load(Acquire) != self.epoch {
+            return None;
+        }
+        let position = self.hinted();
+        // Acquire, both: as in `walk` and in `record_at`.
+        let word = self.view.receiver_word(position).load(Acquire);
+        let is_there = if geometry.sender_words {
+            let there = view.sender_word(position).load(Acquire);
+            there == self.words.word(position, 1, who::READY)
+        } else {
+            self.refresh(position);
+            before(position, self.tail)
+        };
+        (is_there && self.words.age(word, position) == Age::Older).then(|| {
+            self.floor = position;
+            Found {
+                word,
+                ..Found::new(position, 1)
+            }
+        })
+    }
+
+    /// Where to begin in total order, when no record has come back: at the hint if it can be right, else at our floor.
+    #[inline]
+    fn hinted(&self) -> u64 {
+        // Relaxed: a hint. Within one ring of the floor it is a place where a record begins.
+        let hint = self.view.header().head.load(Relaxed);
+        let ahead =
+            before(self.floor, hint) && hint.wrapping_sub(self.floor) <= self.view.geometry.units;
+        if ahead { hint } else { self.floor }
+    }
+
     /// The next record that nobody has, for a ring whose receivers have words.
     ///
     /// A record behind an open claim may be of the same sender, who committed the claim after we had passed it. So
     /// we walk until the same record comes twice: what was open before it on the second walk, after we
     /// had seen the record, is another sender's.
-    #[inline]
     fn look_among_many(&mut self) -> Result<Found, Blocked> {
         let (mut found, mut stepped) = self.walk()?;
         for _ in 0..self.view.geometry.units {
@@ -495,14 +572,11 @@ impl Rx {
             // Acquire: pairs with the Release in `help_free`.
             self.floor = header.free.load(Acquire);
         }
-        let mut position = self.floor;
-        if strict && !self.rewalk {
-            // Relaxed: a hint. Within one ring of the floor it is a place where a record begins.
-            let hint = header.head.load(Relaxed);
-            if before(position, hint) && hint.wrapping_sub(position) <= self.view.geometry.units {
-                position = hint;
-            }
-        }
+        let mut position = if strict && !self.rewalk {
+            self.hinted()
+        } else {
+            self.floor
+        };
         // Whether an open claim was stepped over: then the floor stays before it.
         let mut open = false;
         let mut steps = 0;
@@ -573,6 +647,10 @@ impl Rx {
                 }
             };
             self.settle(position, open);
+            // Relaxed: a hint. It leads past nothing any more that we have not seen.
+            if self.rewalk && !open && !before(position, header.head.load(Relaxed)) {
+                self.rewalk = false;
+            }
             let found = Found {
                 position,
                 units,
@@ -626,11 +704,19 @@ impl Rx {
         Err(Blocked::Empty)
     }
 
+    /// Looks how far the single sender has got, if by what we know nothing is at `position`.
     #[inline]
-    fn record_at(&mut self, position: u64) -> Result<Record, Blocked> {
-        if !self.view.geometry.sender_words && !before(position, self.tail) {
+    fn refresh(&mut self, position: u64) {
+        if !before(position, self.tail) {
             // Acquire: pairs with the Release in `spsc::Tx::commit`; the payload is visible.
             self.tail = self.view.header().tail.load(Acquire);
+        }
+    }
+
+    #[inline]
+    fn record_at(&mut self, position: u64) -> Result<Record, Blocked> {
+        if !self.view.geometry.sender_words {
+            self.refresh(position);
         }
         record_at(&self.view, self.words, position, self.tail).map_err(|fault| self.fail(fault))
     }
@@ -662,10 +748,7 @@ impl Rx {
         if self.floor == found.position {
             self.floor = next;
         }
-        // A dead letter is drained out of turn: what lies before it may be there still.
-        if self.words.who(found.word) != who::DEAD {
-            store_hint(&self.view.header().head, next);
-        }
+        store_hint(&self.view.header().head, next);
         self.done += found.units;
         if self.done >= self.view.geometry.units / 8 {
             self.done = 0;
@@ -706,42 +789,13 @@ impl RecvSide for Rx {
             return Err(Blocked::Fault(fault));
         }
         if self.view.geometry.receiver_words {
-            self.look_among_many()
+            match self.glance() {
+                Some(found) => Ok(found),
+                None => self.look_among_many(),
+            }
         } else {
             self.look_alone()
         }
-    }
-
-    fn look_dead(&mut self) -> Result<Found, Blocked> {
-        if let Some(fault) = self.fault {
-            return Err(Blocked::Fault(fault));
-        }
-        if !self.view.geometry.receiver_words {
-            return Err(Blocked::Empty);
-        }
-        // Acquire: pairs with the Release in `help_free`; no record before it is of interest.
-        let mut position = self.view.header().free.load(Acquire);
-        for _ in 0..self.view.geometry.units {
-            // Acquire: pairs with the Release of whoever wrote it; its senders' word is no older.
-            let word = self.view.receiver_word(position).load(Acquire);
-            let current = self.words.age(word, position) == Age::Current;
-            let units = match self.record_at(position)? {
-                _ if self.is_overwritten(position) => break,
-                Record::Absent | Record::Lapped => break,
-                Record::Open { units, .. } | Record::Void { units } => units,
-                Record::Ready { units } if current && self.words.who(word) == who::DEAD => {
-                    return Ok(Found {
-                        position,
-                        units,
-                        word,
-                        tries: self.words.low(word),
-                    });
-                }
-                Record::Ready { units } => units,
-            };
-            position = position.wrapping_add(units);
-        }
-        Err(Blocked::Empty)
     }
 
     #[inline]
@@ -751,7 +805,7 @@ impl RecvSide for Rx {
             return true;
         }
         self.notice(found);
-        let done = self.words.word(found.position, found.tries, who::DONE);
+        let done = self.words.word(found.position, found.units, who::DONE);
         let cell = self.view.receiver_word(found.position);
         // AcqRel: pairs with the Acquire in `help_free`; our copy is over. Acquire, so that whoever finds this
         // word changed (`is_current`) sees all that led to it. Relaxed on failure: the copy is void.
@@ -794,7 +848,7 @@ impl RecvSide for Rx {
             self.advance(found.position.wrapping_add(found.units));
             return;
         }
-        let done = self.words.word(found.position, found.tries, who::DONE);
+        let done = self.words.word(found.position, found.units, who::DONE);
         // Release: pairs with the Acquire in `help_free`; our reads are over. A store will do: while we
         // live nobody else writes a word that names us.
         self.view.receiver_word(found.position).store(done, Release);
@@ -803,7 +857,7 @@ impl RecvSide for Rx {
 
     fn put_back(&mut self, found: Found) {
         if self.view.geometry.receiver_words {
-            let again = returned(&self.view, self.words, found.position, found.tries);
+            let again = returned(&self.view, self.words, found.position, found.tries, false);
             // Release: our reads are over. A store will do, as in `release`.
             self.view
                 .receiver_word(found.position)
@@ -835,17 +889,23 @@ pub(crate) fn announce_return(view: &View) {
     view.header().room.epoch.fetch_add(1, Release);
 }
 
-/// The word of a record that came back after `tries` tries: for others to take, or a dead letter. Beyond 63 the count goes
-/// on from 32, so that no word is followed by itself within a lap, and a repairer that is stopped between verdict and
-/// swap does no harm.
-pub(crate) fn returned(view: &View, words: Words, position: u64, tries: u64) -> u64 {
-    let next = if tries < MAX_TRIES {
-        tries + 1
-    } else {
-        MAX_TRIES / 2 + 1
-    };
+/// The word of a record that came back after `tries` tries: for others to take, or a dead letter.
+///
+/// A death always raises the count, so that a word which names a dead one does not come again in its lap, and a repairer
+/// that is stopped between verdict and swap does no harm. A record that so many have died of that the count is
+/// at its end is a dead letter, whatever the ring allows. What the living give back is counted only as far as a ring can ask.
+pub(crate) fn returned(
+    view: &View,
+    words: Words,
+    position: u64,
+    tries: u64,
+    by_death: bool,
+) -> u64 {
+    let most_returns = if by_death { MAX_TRIES } else { MOST_TRIES };
+    let next = (tries + 1).min(most_returns).max(tries);
     let most = view.geometry.max_tries;
-    let state = if most != 0 && next >= most {
+    let spent = by_death && tries == MAX_TRIES;
+    let state = if spent || (most != 0 && next >= most) {
         who::DEAD
     } else {
         who::AGAIN

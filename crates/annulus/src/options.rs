@@ -189,8 +189,8 @@ impl RingOptions {
     }
 
     /// How often a record of a new ring is given out at least once ([`Receiver::peek`](crate::Receiver::peek)): when it has come
-    /// back so many times, it is a *dead letter*, which no receiver meets any more but
-    /// [`Receiver::try_peek_dead`](crate::Receiver::try_peek_dead). 1 to 32; 0, the default, is for ever.
+    /// back so many times, it is a *dead letter*, which no receiver meets any more; see
+    /// [`Inspector::dead_letters`](crate::Inspector::dead_letters). 1 to 32; 0, the default, is as often as it takes.
     ///
     /// A dead letter keeps its place: when the ring comes round to it, senders find it full until somebody
     /// drains it. Only where records can come back: with many receivers, or many senders and order per sender.

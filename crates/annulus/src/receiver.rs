@@ -416,8 +416,10 @@ impl<K: Protocol> Receiver<[u8], K> {
                         Err(Some(fault)) => return Err(TryRecvError::Fault(fault)),
                     };
                     if self.side.confirm(found) {
-                        self.ring_room()?;
-                        return Ok(len);
+                        return self
+                            .ring_room()
+                            .map(|()| len)
+                            .inspect_err(|_| buffer.clear());
                     }
                     buffer.clear();
                 }
@@ -427,13 +429,12 @@ impl<K: Protocol> Receiver<[u8], K> {
         Err(TryRecvError::Empty)
     }
 
-    /// Copies a record out. `Err(None)` if it was somebody else's meanwhile.
+    /// Copies a record out, into an empty buffer. `Err(None)` if it was somebody else's meanwhile.
     #[inline]
     pub(crate) fn read(&self, found: Found, buffer: &mut Vec<u8>) -> Result<usize, Option<Fault>> {
         let len = self.record_len(found)?;
         let view = self.side.view();
         let at = offset::<[u8], K>(view, found.position) + RECORD_HEADER;
-        buffer.clear();
         buffer.reserve(len);
         // SAFETY: header and record are within the units found; the buffer has room for `len` bytes.
         unsafe { copy_out::<K>(view, at, buffer.as_mut_ptr(), len) };
@@ -561,48 +562,6 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
             found,
             len,
         })
-    }
-
-    /// Looks at the oldest dead letter and keeps it, if there is one: a message that came back as often as the ring
-    /// allows ([`RingOptions::max_tries`](crate::RingOptions::max_tries)). Released, it is gone for good; otherwise
-    /// it stays a dead letter.
-    ///
-    /// # Errors
-    ///
-    /// [`Empty`](TryRecvError::Empty) if there is none, [`Fault`](TryRecvError::Fault).
-    ///
-    /// ```
-    /// # use annulus::{RingOptions, TryRecvError, mpmc};
-    /// let ring: mpmc::Ring<u32> = RingOptions::new().capacity(4).max_tries(2).heap()?;
-    /// let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
-    /// sender.send(13)?;
-    /// drop(receiver.try_peek()?); // the first try fails
-    /// drop(receiver.try_peek()?); // and the second
-    /// assert!(matches!(receiver.try_peek(), Err(TryRecvError::Empty)));
-    /// let letter = receiver.try_peek_dead()?;
-    /// assert_eq!((letter.read(), letter.tries()), (13, 2));
-    /// letter.release();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn try_peek_dead(&mut self) -> Result<Peeked<'_, T, K>, TryRecvError> {
-        self.check_held();
-        self.link.check_forked().map_err(TryRecvError::Fault)?;
-        for _ in 0..RACES {
-            match self.side.look_dead() {
-                Ok(found) if self.side.hold(found) => {
-                    let len = self.held_len(found)?;
-                    return Ok(Peeked {
-                        receiver: self,
-                        found,
-                        len,
-                    });
-                }
-                Ok(_) => {}
-                Err(Blocked::Fault(fault)) => return Err(TryRecvError::Fault(fault)),
-                Err(_) => break,
-            }
-        }
-        Err(TryRecvError::Empty)
     }
 
     fn hold_next(&mut self) -> Result<(Found, usize), TryRecvError> {

@@ -50,7 +50,7 @@ fn void(view: &View, words: Words, position: u64, word: u64) -> bool {
 }
 
 /// Wakes whoever may sleep before what was just repaired.
-fn ring_both(view: &View) {
+pub(crate) fn ring_both(view: &View) {
     wait::ring_rarely(&view.header().data);
     wait::ring_rarely(&view.header().room.bell);
 }
@@ -62,7 +62,7 @@ fn give_back(view: &View, words: Words, position: u64, word: u64) -> bool {
     let done = cell
         .compare_exchange(
             word,
-            returned(view, words, position, words.low(word)),
+            returned(view, words, position, words.low(word), true),
             AcqRel,
             Relaxed,
         )

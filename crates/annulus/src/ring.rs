@@ -1,13 +1,14 @@
 //! An open ring, what it carries, and what is known about it.
 
-use crate::attach::Shared;
+use crate::attach::{self, Shared};
 use crate::audit::{self, Audit, DeadLetter};
-use crate::error::AttachError;
+use crate::error::{AttachError, OpenError};
 use crate::geometry::{Form, Shape};
 use crate::handle::{WhenClosed, WhenDead};
 use crate::kind::Kind;
 use crate::layout::{CELL, NAME_LEN, RECORD_HEADER};
 use crate::lease::{Holder, Side};
+use crate::options::{Location, RingOptions};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::sync::PAYLOAD_ALIGN;
@@ -171,9 +172,10 @@ impl<T: Message + ?Sized, K: Protocol> Ring<T, K> {
         audit::audit(&self.shared.view, &self.shared.witness)
     }
 
-    /// The dead letters, oldest first. A receiver drains them: [`Receiver::try_peek_dead`].
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        audit::dead_letters(&self.shared.view)
+    /// The same ring, whatever its kind and type, to be looked at; and to drain dead letters.
+    pub fn inspector(&self) -> Inspector {
+        let shared = Arc::clone(&self.shared);
+        Inspector { shared }
     }
 
     /// How much the ring holds: messages (typed), or bytes of records with their headers.
@@ -243,6 +245,87 @@ pub struct Peer {
     pub pid: u32,
     /// Whether it lives, as the kernel testifies.
     pub alive: bool,
+}
+
+/// A ring looked at from outside, whatever its kind and message type. It attaches to nothing, and so takes nobody's place.
+///
+/// ```
+/// use annulus::{Inspector, RingOptions, spsc};
+/// # let name = format!("annulus-doc-inspector-{}", std::process::id());
+/// let mut options = RingOptions::new();
+/// let ring: spsc::Ring<u64> = options.create(true).capacity(8).shm(&name)?;
+/// let location = name.parse()?;
+/// let inspector = Inspector::open(&location)?;
+/// assert_eq!(inspector.info().message, "u64 (size 8, align 8)");
+/// assert!(inspector.audit().adds_up());
+/// annulus::remove(&location)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Inspector {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Inspector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Inspector").field(&self.info()).finish()
+    }
+}
+
+impl Inspector {
+    /// Opens the ring at `location`. Needs the right to read and write it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RingOptions::open`](crate::RingOptions::open), but no kind and no type are wrong.
+    pub fn open(location: &Location) -> Result<Self, OpenError> {
+        let options = RingOptions::new();
+        attach::named(&options, None, None, location).map(|shared| Self { shared })
+    }
+
+    /// What is known about the ring now.
+    pub fn info(&self) -> RingInfo {
+        info(&self.shared)
+    }
+
+    /// The balance: [`Ring::audit`].
+    pub fn audit(&self) -> Audit {
+        audit::audit(&self.shared.view, &self.shared.witness)
+    }
+
+    /// The dead letters, oldest first: messages that came back as often as the ring allows
+    /// ([`RingOptions::max_tries`]), or that 63 receivers have died of.
+    ///
+    /// ```
+    /// # use annulus::{RingOptions, TryRecvError, mpmc};
+    /// let ring: mpmc::Ring<u32> = RingOptions::new().capacity(4).max_tries(2).heap()?;
+    /// let (mut sender, mut receiver) = (ring.sender()?, ring.receiver()?);
+    /// sender.send(13)?;
+    /// drop(receiver.try_peek()?); // the first try fails
+    /// drop(receiver.try_peek()?); // and the second
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// let inspector = ring.inspector();
+    /// for letter in inspector.dead_letters() {
+    ///     let bytes = inspector.read_dead(&letter).expect("nobody else drains");
+    ///     assert_eq!((bytes, letter.tries), (13u32.to_ne_bytes().to_vec(), 2));
+    ///     assert!(inspector.discard_dead(letter));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        audit::dead_letters(&self.shared.view)
+    }
+
+    /// The bytes of a dead letter: a byte record, or a value's. Nothing if somebody has drained it meanwhile.
+    pub fn read_dead(&self, letter: &DeadLetter) -> Option<Vec<u8>> {
+        audit::read_dead(&self.shared.view, letter)
+    }
+
+    /// Takes a dead letter out for good; false if somebody else was first. Whoever dies between reading and discarding leaves it
+    /// where it was, so it may be read twice, and is never lost.
+    pub fn discard_dead(&self, letter: DeadLetter) -> bool {
+        audit::discard_dead(&self.shared.view, &letter)
+    }
 }
 
 fn info(shared: &Shared) -> RingInfo {
@@ -346,9 +429,9 @@ impl AnyRing {
         each!(self, ring => ring.audit())
     }
 
-    /// The dead letters, oldest first.
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        each!(self, ring => ring.dead_letters())
+    /// The same ring, to be looked at; and to drain dead letters.
+    pub fn inspector(&self) -> Inspector {
+        each!(self, ring => ring.inspector())
     }
 }
 

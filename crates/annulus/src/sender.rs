@@ -119,10 +119,17 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
             self.abort_leaked();
         }
         if self.may_be_closed() {
-            self.link.check_forked().map_err(NotSent::Fault)?;
-            if self.link.closed() {
-                return Err(NotSent::Disconnected);
-            }
+            self.check_closed()?;
+        }
+        Ok(())
+    }
+
+    /// The bell hints at an end: is it one? In a forked child it is.
+    #[cold]
+    fn check_closed(&mut self) -> Result<(), NotSent> {
+        self.link.check_forked().map_err(NotSent::Fault)?;
+        if self.link.closed() {
+            return Err(NotSent::Disconnected);
         }
         Ok(())
     }

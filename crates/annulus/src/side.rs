@@ -84,9 +84,6 @@ pub(crate) trait RecvSide: Sized + Send + 'static {
     /// It is not ours yet, and may change under our eyes.
     fn look(&mut self, max: u64, bytes: bool) -> Result<Found, Blocked>;
 
-    /// Finds the oldest dead letter. It is not ours yet.
-    fn look_dead(&mut self) -> Result<Found, Blocked>;
-
     /// Takes what was found and copied, for good. If false, somebody else was first: the copy is void.
     fn confirm(&mut self, found: Found) -> bool;
 

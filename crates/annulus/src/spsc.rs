@@ -287,12 +287,6 @@ impl RecvSide for Rx {
         }
     }
 
-    /// What the only receiver gives back is the next record again, so there are none.
-    fn look_dead(&mut self) -> Result<Found, Blocked> {
-        self.fault
-            .map_or(Err(Blocked::Empty), |fault| Err(Blocked::Fault(fault)))
-    }
-
     /// Always succeeds: nobody else could have taken it.
     #[inline]
     fn confirm(&mut self, found: Found) -> bool {

@@ -226,9 +226,8 @@ struct Turn {
 impl Turn {
     /// Waits for the turn, through an open file description of its own.
     fn take(file: &File) -> Result<Self, OpenError> {
-        let own = lease::reopen(file);
+        let own = Lock::open(file);
         let own = own.map_err(|error| OpenError::io("open /proc/self/fd", &error))?;
-        let own = Lock::new(own, file);
         let turn = lease::wait_for_turn(&own);
         turn.map_err(|errno| OpenError::os("fcntl(F_OFD_SETLKW)", errno))?;
         Ok(Self { _lock: own })

@@ -12,7 +12,7 @@ pub(crate) mod who {
     pub(crate) const DONE: u64 = 0;
     /// Receivers' word: the record was taken and came back.
     pub(crate) const AGAIN: u64 = 1;
-    /// Receivers' word: the record came back too often. It is kept for whoever drains dead letters.
+    /// Receivers' word: the record came back too often. It is there for whoever drains dead letters.
     pub(crate) const DEAD: u64 = 2;
     /// The first owner. `who - OWNER` is the number of the lease that claimed (senders' word: BUSY) or took
     /// (receivers' word: TAKEN) the record.
@@ -41,8 +41,8 @@ pub(crate) enum Age {
 /// | lap: 54 - n bits  | low: n bits | who: 10 |
 /// ```
 ///
-/// `low` is, in the senders' word, the number of cells of the record; in the receivers', the number of
-/// times that it came back. Lap and low together are 54 bits, so a word recurs after 2^54 cells,
+/// `low` is, in the senders' word, the number of cells of the record, and in the receivers' too when it is DONE; else
+/// the number of times that it came back. Lap and low together are 54 bits, so a word recurs after 2^54 cells,
 /// whatever the size of the ring: at 150 million cells a second, after 3.8 years. Laps are compared
 /// modulo their width; a word may lie untouched for half of that.
 #[derive(Clone, Copy)]

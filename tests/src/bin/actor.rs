@@ -7,8 +7,15 @@
 //!     inode                                             -> the file behind the ring
 //!     sender | receiver | handles COUNT                 -> ok
 //!     send N | try_send N | recv | try_recv | recv_for MS
-//!     reserve N                                         -> reserved; then: commit | drop    -> ok
-//!     peek                                              -> N tries T; then: release | drop  -> ok
+//!     reserve N                                         -> reserved; then: commit | drop | leak    -> ok, or ENDING
+//!     peek                                              -> N tries T; then: release | drop | leak  -> ok, or ENDING
+//!                     ENDING, with the guard: exec (-> executed) | exit | _exit | abort | panic
+//!     fork ENDING LINE                                  -> what a forked child answers to LINE with our handles;
+//!                                                          it ends by return | close | exit | _exit
+//!     fork_stay                                         -> the number of a forked child that stays for a while
+//!     forks COUNT                                       -> ok; in the middle of messages between our own handles
+//!     forks_stay COUNT                                  -> their numbers; meanwhile COUNT senders are attached
+//!     epoch                                             -> the other side's epoch
 //!     close                                             -> ok; the handles and the ring are closed
 //!     info                                              -> voided V returned R rescues S
 //!     catch_signals                                     -> ok; SIGUSR1 does nothing but interrupt
@@ -26,6 +33,7 @@ use annulus::{
     AttachError, Kind, Location, Mpmc, Mpsc, OpenError, Order, Protocol, Receiver, Ring,
     RingOptions, Sender, Spmc, Spsc,
 };
+use annulus_tests::forks::{self, Forked};
 use annulus_tests::storm;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -38,6 +46,8 @@ use std::fs::File;
 use std::io::{self, BufRead};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 fn main() {
@@ -77,6 +87,8 @@ struct Play<K: Protocol> {
     ring: Option<Ring<u64, K>>,
     senders: Vec<Sender<u64, K>>,
     receivers: Vec<Receiver<u64, K>>,
+    /// We are a forked child that shall return from `main`.
+    returns: bool,
 }
 
 enum Place {
@@ -106,6 +118,7 @@ impl<K: Protocol> Play<K> {
             ring: None,
             senders: vec![],
             receivers: vec![],
+            returns: false,
         }
     }
 
@@ -117,6 +130,9 @@ impl<K: Protocol> Play<K> {
                 return;
             }
             let answer = self.act(&words, &mut lines);
+            if self.returns {
+                return;
+            }
             println!("{answer}");
         }
     }
@@ -164,7 +180,9 @@ impl<K: Protocol> Play<K> {
                 println!("reserved");
                 match lines.next().as_deref() {
                     Some("commit") => reservation.commit(),
-                    _ => drop(reservation),
+                    Some("leak") => std::mem::forget(reservation),
+                    Some(ending) => end(ending),
+                    None => {}
                 }
                 "ok".into()
             }
@@ -176,7 +194,9 @@ impl<K: Protocol> Play<K> {
                 println!("{} tries {}", peeked.read(), peeked.tries());
                 match lines.next().as_deref() {
                     Some("release") => peeked.release(),
-                    _ => drop(peeked),
+                    Some("leak") => std::mem::forget(peeked),
+                    Some(ending) => end(ending),
+                    None => {}
                 }
                 "ok".into()
             }
@@ -194,6 +214,14 @@ impl<K: Protocol> Play<K> {
                     info.rescues
                 )
             }
+            ["fork", ending, ref words @ ..] => self.fork(ending, words, lines),
+            ["fork_stay"] => forks::stay().to_string(),
+            ["forks", count] => self.fork_amid_messages(number(count)),
+            ["forks_stay", count] => self.fork_beside_attaching(number(count)),
+            ["epoch"] => match self.receivers.last() {
+                Some(receiver) => receiver.peer_epoch().to_string(),
+                None => self.sender().peer_epoch().to_string(),
+            },
             ["catch_signals"] => {
                 catch_signals();
                 "ok".into()
@@ -243,6 +271,60 @@ impl<K: Protocol> Play<K> {
         self.receivers.last_mut().expect("a receiver is attached")
     }
 
+    /// A child does as `words` say, and ends.
+    fn fork(
+        &mut self,
+        ending: &str,
+        words: &[&str],
+        lines: &mut impl Iterator<Item = String>,
+    ) -> String {
+        match forks::fork() {
+            Forked::Parent(child) => child.answer(),
+            Forked::Child(parent) => {
+                parent.answer(&self.act(words, lines));
+                match ending {
+                    "close" => drop((self.senders.pop(), self.receivers.pop())),
+                    "return" => self.returns = true,
+                    ending => end(ending),
+                }
+                self.returns = true;
+                String::new()
+            }
+        }
+    }
+
+    /// Sends to ourselves, while a signal forks us again and again, at whatever instruction it finds us.
+    fn fork_amid_messages(&mut self, count: u64) -> String {
+        forks::begin_by_timer();
+        let mut number = 0;
+        while forks::made_by_timer() < count {
+            self.sender().send(number).expect("there is room");
+            let got = self.receiver().recv();
+            assert_eq!(got, Ok(number), "what we sent ourselves");
+            number += 1;
+        }
+        forks::end_by_timer();
+        "ok".into()
+    }
+
+    /// Makes children that stay, while another thread attaches senders.
+    fn fork_beside_attaching(&mut self, count: u64) -> String {
+        let ring = self.ring.as_ref().expect("the ring is open");
+        let (senders, children) = std::thread::scope(|scope| {
+            let attaching = scope.spawn(|| {
+                let attach = |_| ring.sender().expect("a place");
+                (0..count).map(attach).collect::<Vec<_>>()
+            });
+            let mut children = vec![];
+            while !attaching.is_finished() {
+                children.push(forks::stay().to_string());
+            }
+            (attaching.join().expect("no panic"), children)
+        });
+        self.senders.extend(senders);
+        children.join(" ")
+    }
+
     /// What it costs to wait for so long: processor time in microseconds, and times that we went to sleep.
     fn idle(&mut self, time: Duration) -> String {
         let used = || {
@@ -259,6 +341,24 @@ impl<K: Protocol> Play<K> {
             switches_after - switches,
             said(result)
         )
+    }
+}
+
+/// Ends the process, or what it runs; or does nothing, so that whatever is held is dropped.
+fn end(how: &str) {
+    match how {
+        "exec" => {
+            let script = "echo executed; exec sleep 100";
+            let error = Command::new("sh").args(["-c", script]).exec();
+            panic!("exec: {error}");
+        }
+        "exit" => std::process::exit(0),
+        // SAFETY: takes no pointer.
+        "_exit" => unsafe { libc::_exit(0) },
+        "abort" => std::process::abort(),
+        "panic" => std::panic::resume_unwind(Box::new("as told")),
+        "drop" => {}
+        _ => panic!("see the head of actor.rs; got {how}"),
     }
 }
 

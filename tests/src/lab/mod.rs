@@ -1,5 +1,7 @@
 //! The laboratory: processes killed, and stopped, at every instruction of what they do to a ring, and what
 //! the survivors find. Run by the program `crash-lab`.
+//!
+//! Besides: kills at random times among much traffic ([`storm`]), and numbers of the dead that go to others ([`pids`]).
 
 pub mod cell;
 pub mod clock;
@@ -8,11 +10,13 @@ pub mod kill;
 pub mod names;
 pub mod page;
 pub mod pairs;
+pub mod pids;
 pub mod row;
 pub mod run;
 pub mod stage;
 pub mod step;
 pub mod stops;
+pub mod storm;
 pub mod survive;
 pub mod symbol;
 pub mod watch;

@@ -1,5 +1,6 @@
 //! The `annulus` program as a user meets it: real processes, real rings.
 
+mod audit;
 mod bad_rings;
 mod codes;
 mod demo;
