@@ -14,7 +14,7 @@ use super::row::Row;
 use super::stage::spawn;
 use super::stops::{StopCell, stop as stop_all};
 use super::watch::Watch;
-use annulus::{Kind, Mpmc, Mpsc, Spmc, Spsc};
+use annulus::{Kind, Mpmc, Mpsc, RingOptions, Spmc, Spsc};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill as signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -175,12 +175,76 @@ pub fn processors() -> Vec<usize> {
     (0..CpuSet::count()).filter(is_allowed).collect()
 }
 
-/// Keeps this process, and what it forks, on one processor: a victim and its supervisor never run at once.
-pub fn stay_on(number: usize) {
-    let mut one = CpuSet::new();
+/// Keeps this process, and what it forks, on these processors.
+pub fn stay_on(numbers: &[usize]) {
+    let mut set = CpuSet::new();
     // Where that is refused, it is only slower.
-    let _ = one.set(number);
-    let _ = sched_setaffinity(Pid::from_raw(0), &one);
+    for &number in numbers {
+        let _ = set.set(number);
+    }
+    let _ = sched_setaffinity(Pid::from_raw(0), &set);
+}
+
+/// Handles under load on a ring of their own: a sender and a receiver, each a process, on one processor.
+pub struct Busy {
+    page: Page,
+    pids: [Pid; 2],
+}
+
+impl Busy {
+    /// They begin.
+    ///
+    /// # Panics
+    ///
+    /// If they cannot.
+    pub fn start(processor: usize) -> Self {
+        let mut options = RingOptions::new();
+        let ring = options.capacity(4096).memfd::<[u8], Mpmc>();
+        let ring = ring.expect("a ring can be made");
+        let fd = ring.as_fd().expect("it has a descriptor");
+        let page = Page::new();
+        let open = || {
+            stay_on(&[processor]);
+            let own = fd.try_clone_to_owned().expect("a descriptor");
+            RingOptions::new()
+                .from_fd::<[u8], Mpmc>(own)
+                .expect("the ring opens")
+        };
+        let send = || {
+            let mut sender = open().sender().expect("a place is free");
+            for number in 0u64.. {
+                sender
+                    .send(&number.to_le_bytes())
+                    .expect("somebody receives");
+            }
+        };
+        let receive = || {
+            let mut receiver = open().receiver().expect("a place is free");
+            let mut buffer = Vec::new();
+            for number in 0u64.. {
+                receiver.recv(&mut buffer).expect("somebody sends");
+                assert_eq!(buffer, number.to_le_bytes(), "the load's own records");
+                page[0].store(number + 1, Relaxed);
+            }
+        };
+        let pids = [spawn(receive), spawn(send)].map(|pid| pid.expect("a process can be started"));
+        Self { page, pids }
+    }
+
+    /// Ends them. Returns how many records they passed on; that is none if they failed.
+    pub fn stop(self) -> u64 {
+        let passed = self.page[0].load(Relaxed);
+        let mut well = true;
+        for pid in self.pids {
+            let running = waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
+            well &= running;
+            if running {
+                let _ = signal(pid, Signal::SIGKILL);
+                let _ = waitpid(pid, None);
+            }
+        }
+        if well { passed } else { 0 }
+    }
 }
 
 /// Runs the tasks. `done` is told of each, `fault` of what was wrong.
@@ -200,7 +264,7 @@ pub fn run(
     let processors = processors();
     let start = |number: usize| {
         let work = || {
-            stay_on(processors[number % processors.len()]);
+            stay_on(&[processors[number % processors.len()]]);
             work(tasks, settings, &page, &Watch::new(&page, number), &writer);
         };
         Worker {
