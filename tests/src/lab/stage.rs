@@ -101,6 +101,7 @@ impl<F: Form, K: Protocol> Stage<F, K> {
             (false, super::cell::FormName::Typed) => 8,
             (false, _) => 128,
         };
+        options.max_tries(u32::from(cell.op.condemns()));
         options.start_at(cell.start.position(units));
         let ring = options.memfd::<F::Message, K>().map_err(said)?;
         let mut stage = Self::around(ring)?;
@@ -114,6 +115,12 @@ impl<F: Form, K: Protocol> Stage<F, K> {
                 stage.fill_up(cell.fill)?;
             }
             _ => stage.fill_up(cell.fill)?,
+        }
+        if cell.op == Op::Discard {
+            let receiver = stage.receiver.as_mut().ok_or("no receiver")?;
+            let seen = AtomicU64::new(0);
+            let condemned = F::peek(receiver, &mut F::buffer(), &seen, Ending::Dropped);
+            condemned.map_err(|stop| format!("condemning: {stop:?}"))?;
         }
         if cell.op.returns() && cell.op != Op::ReturnsLooking {
             bury_receiver::<F, K>(&stage.ring)?;
@@ -312,7 +319,7 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             say(F::recv_batch(&mut receiver, &mut buffer));
             mark();
         }
-        Op::Ack | Op::Return => {
+        Op::Ack | Op::Return | Op::Condemn => {
             let mut receiver = receiver();
             let (ending, count) = match op {
                 Op::Ack => (Ending::Done, 1),
@@ -334,12 +341,22 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             mark();
             drop(sender);
         }
-        Op::AttachReceiver | Op::ReturnsComing => {
+        Op::AttachReceiver | Op::ReturnsComing | Op::CondemnsComing => {
             mark();
             let receiver = receiver();
             say(Ok(0));
             mark();
             drop(receiver);
+        }
+        Op::Discard => {
+            let inspector = ring.inspector();
+            mark();
+            let letter = inspector.dead_letters().swap_remove(0);
+            let bytes = inspector.read_dead(&letter);
+            page[SEEN].store(u64::from(bytes.is_some()), Relaxed);
+            say(Ok(usize::from(inspector.discard_dead(letter))));
+            mark();
+            assert!(bytes.is_some_and(|bytes| F::whole(&bytes).is_some()));
         }
         Op::CloseSender => {
             let sender = sender();

@@ -269,6 +269,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                 None => quiet += 1,
             }
             if there && quiet >= patience {
+                self.bury(&mut arrived)?;
                 return self.judge(&arrived);
             }
             if limit.is_over() {
@@ -279,6 +280,26 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                 )));
             }
         }
+    }
+
+    /// Takes the dead letters out.
+    fn bury(&self, arrived: &mut Vec<Arrived>) -> Result<(), Fault> {
+        let inspector = self.stage.ring.inspector();
+        for letter in inspector.dead_letters() {
+            let Some(bytes) = inspector.read_dead(&letter) else {
+                return fault(Sort::Torn, format!("{letter:?} cannot be read"));
+            };
+            let Some(number) = F::whole(&bytes) else {
+                return fault(Sort::Torn, "a dead letter has other bytes than were sent");
+            };
+            let tries = letter.tries;
+            if !inspector.discard_dead(letter) {
+                let text = format!("the dead letter {number:#x} cannot be discarded");
+                return fault(Sort::Torn, text);
+            }
+            arrived.push(Arrived { number, tries });
+        }
+        Ok(())
     }
 
     /// Receives one record, if there is one.
@@ -363,7 +384,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             | Op::VoidsSleeping
             | Op::ReturnsLooking => 1,
             Op::RecvBatch => BATCH,
-            Op::Ack => usize::from(stage.seen()),
+            Op::Ack | Op::Discard => usize::from(stage.seen()),
             _ => 0,
         };
         if op == Op::RecvWakes && count(number(HELPER, 0)) == 0 {
