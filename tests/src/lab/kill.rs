@@ -10,7 +10,7 @@ use super::watch::Watch;
 use annulus::Protocol;
 
 /// Faults after which a cell is given up: it is clear by then.
-const ENOUGH: u64 = 10;
+const ENOUGH: u64 = 5;
 
 /// What a cell has shown.
 pub struct Report {
