@@ -179,7 +179,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut settings = Settings {
-        spread: asked.quick.then_some(20),
+        spread: asked.quick.then_some(16),
         seed: asked.seed,
         workers: asked.workers.min(tasks.len()),
     };

@@ -265,13 +265,17 @@ pub fn kill<F: Form, K: Protocol>(cell: &NameCell, choice: Choice, watch: &Watch
     };
     report.steps = trace.len();
     let mut before = None;
+    // Whoever had to be walked went another way, on which the same step is another.
+    let mut walked;
     for step in choice.of(trace.len()) {
         watch.at(step as u64);
+        walked = false;
         let outcome = (|| {
             let mut victim = bring()?;
             let arrival = victim.advance(&trace, step);
             if arrival.map_err(|error| hung(said(error)))? == Arrival::Strayed {
                 report.strayed += 1;
+                walked = true;
                 victim.kill();
                 // Whatever it has done by then must be in order as well.
                 survive::<F, K>(cell, &name, page[0].load(Relaxed) != 0)?;
@@ -290,6 +294,7 @@ pub fn kill<F: Form, K: Protocol>(cell: &NameCell, choice: Choice, watch: &Watch
             )
         };
         match outcome {
+            Ok(_) if walked => {}
             Ok(there) => {
                 let goes = matches!(cell.op, NameOp::Remove | NameOp::Finish);
                 if before.is_some_and(|before| before != there && there == goes) {

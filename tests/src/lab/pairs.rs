@@ -266,7 +266,7 @@ fn survive<F: Form, K: Protocol>(
         let text = format!("{visible} open records were seen, {missing} taken ones gone");
         return fault(Sort::Torn, text);
     }
-    survivors.go_round(step % 8 == 0)?;
+    survivors.go_round(step.is_multiple_of(8))?;
     survivors.settle()?;
     drop(survivors);
     let info = stage.ring.info();

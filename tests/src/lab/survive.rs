@@ -73,7 +73,7 @@ impl Manner {
     /// Each in its turn. Those who sleep until the safety net wakes them take long, so they are fewer.
     pub fn of(cell: &Cell, step: usize) -> Self {
         let rare = if cell.op.at_least_once() { 256 } else { 4 };
-        if step % rare == 0 {
+        if step.is_multiple_of(rare) {
             Self::Sleeping
         } else if step % 2 == 1 {
             Self::Newcomer
@@ -107,10 +107,8 @@ pub struct Survivors<'a, F: Form, K: Protocol> {
     stage: &'a mut Stage<F, K>,
     cell: Cell,
     manner: Manner,
-    newcomer: (
-        Option<Sender<F::Message, K>>,
-        Option<Receiver<F::Message, K>>,
-    ),
+    new_sender: Option<Sender<F::Message, K>>,
+    new_receiver: Option<Receiver<F::Message, K>>,
     buffer: F::Buffer,
     arrived: Vec<Arrived>,
     /// The helper, if there was one, woke by what the victim did.
@@ -126,7 +124,8 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             stage,
             cell: *cell,
             manner,
-            newcomer: (None, None),
+            new_sender: None,
+            new_receiver: None,
             buffer: F::buffer(),
             arrived: vec![],
             woken: true,
@@ -226,11 +225,11 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
     /// More handles on the dead side, if it takes them.
     fn newcomers(&mut self) -> Result<(), Fault> {
         let attached = |error| hung(format!("no newcomer can come: {error}"));
-        if K::KIND.many_senders() && self.newcomer.0.is_none() {
-            self.newcomer.0 = Some(self.stage.ring.sender().map_err(attached)?);
+        if K::KIND.many_senders() && self.new_sender.is_none() {
+            self.new_sender = Some(self.stage.ring.sender().map_err(attached)?);
         }
-        if K::KIND.many_receivers() && self.newcomer.1.is_none() {
-            self.newcomer.1 = Some(self.stage.ring.receiver().map_err(attached)?);
+        if K::KIND.many_receivers() && self.new_receiver.is_none() {
+            self.new_receiver = Some(self.stage.ring.receiver().map_err(attached)?);
         }
         Ok(())
     }
@@ -487,7 +486,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             let begun = sent;
             loop {
                 // Each sender has its own numbers; which one sends does not matter to the order.
-                let (sender, name) = match &mut self.newcomer.0 {
+                let (sender, name) = match &mut self.new_sender {
                     Some(newcomer) if sent % 2 == 1 => (newcomer, NEWCOMER),
                     _ => (self.stage.sender.as_mut().expect("attached"), NEXT),
                 };
@@ -522,7 +521,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             let mut at = 0;
             while let Some(next) = there.pop_front() {
                 at += 1;
-                let receiver = match &mut self.newcomer.1 {
+                let receiver = match &mut self.new_receiver {
                     Some(newcomer) if at % 2 == 1 => newcomer,
                     _ => self.stage.receiver.as_mut().expect("attached"),
                 };
