@@ -264,7 +264,14 @@ pub fn kill<F: Form, K: Protocol>(cell: &NameCell, choice: Choice, watch: &Watch
         }
     };
     report.steps = trace.len();
-    let mut before = None;
+    let mut before: Option<(usize, bool)> = None;
+    // By single steps alone, which cannot go astray unseen.
+    let exactly = |step: usize| -> Result<bool, Fault> {
+        let mut victim = bring()?;
+        victim.walk(step).map_err(|error| hung(said(error)))?;
+        victim.kill();
+        survive::<F, K>(cell, &name, page[0].load(Relaxed) != 0)
+    };
     // Whoever had to be walked went another way, on which the same step is another.
     let mut walked;
     for step in choice.of(trace.len()) {
@@ -297,18 +304,17 @@ pub fn kill<F: Form, K: Protocol>(cell: &NameCell, choice: Choice, watch: &Watch
             Ok(_) if walked => {}
             Ok(there) => {
                 let goes = matches!(cell.op, NameOp::Remove | NameOp::Finish);
-                if before.is_some_and(|before| before != there && there == goes) {
+                if let Some((earlier, then)) = before
+                    && (then != there && there == goes)
+                    && exactly(earlier).ok() == Some(then)
+                    && exactly(step).ok() == Some(there)
+                {
                     let found = if there { "there" } else { "not there" };
-                    let text = format!("the ring is {found}, and was not so before");
-                    report.blame(
-                        &place(),
-                        &Fault {
-                            sort: Sort::Torn,
-                            text,
-                        },
-                    );
+                    let text = format!("the ring is {found}, and was not so after step {earlier}");
+                    let sort = Sort::Torn;
+                    report.blame(&place(), &Fault { sort, text });
                 }
-                before = Some(there);
+                before = Some((step, there));
             }
             Err(fault) => {
                 report.blame(&place(), &fault);
