@@ -142,6 +142,36 @@ impl Name {
         self.path().symlink_metadata().is_ok() || segment(&self.location).is_some()
     }
 
+    /// Whatever there is of the name: the name itself, and files beside it that belong to it. Others may use shared memory
+    /// too, so there only what has the name in its own counts.
+    pub fn left(&self) -> Vec<String> {
+        let path = self.path();
+        let mut left = vec![];
+        if segment(&self.location).is_some() {
+            left.push(self.location.to_string());
+        }
+        let beside = path.parent().map(std::fs::read_dir);
+        for entry in beside.into_iter().flatten().flatten().flatten() {
+            let name = entry.file_name();
+            let own = match (&self.location, path.file_name()) {
+                (Location::File(_), _) | (_, None) => true,
+                (_, Some(base)) => {
+                    let (name, base) = (name.to_string_lossy(), base.to_string_lossy());
+                    name.contains(&*base) || name.contains(&format!("-{}-", std::process::id()))
+                }
+            };
+            if own {
+                left.push(name.to_string_lossy().into_owned());
+            }
+        }
+        left
+    }
+
+    /// Removes whatever has the name.
+    pub fn clear(&self) {
+        remove(&self.location);
+    }
+
     /// What lies in the segment.
     pub fn segment_bytes(&self) -> Option<Vec<u8>> {
         let id = segment(&self.location)?;

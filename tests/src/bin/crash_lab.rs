@@ -1,8 +1,11 @@
 //! The laboratory: kills processes at every machine instruction of what they do to a ring, and tells what the
 //! survivors found. `crash-lab --help` says how to call it; `annulus_tests::lab` says what it does.
 
+use annulus::Kind;
+use annulus_tests::lab::pids;
 use annulus_tests::lab::row::Row;
-use annulus_tests::lab::run::{Done, Settings, Table, Task, processors, run};
+use annulus_tests::lab::run::{Busy, Done, Settings, Table, Task, processors, run, stay_on};
+use annulus_tests::lab::storm::{self, Plan};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,7 +15,7 @@ usage: crash-lab [--all] [--quick] [--only WORD...] [--summary] [--list] [--busy
 
   --all            everything (the default)
   --quick          some steps of everything, in less than a minute
-  --only WORD...   what has every one of these words in its name, which --list tells
+  --only WORD...   what has every one of these words in its name, or this very name; --list tells them
   --summary        one line a scenario, and no more
   --list           names what would be done
   --busy           with other handles under load on the other processors
@@ -35,6 +38,10 @@ struct Asked {
 }
 
 impl Asked {
+    fn wants(&self, name: &str) -> bool {
+        self.only.iter().all(|word| name.contains(word.as_str()))
+    }
+
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut asked = Self {
             quick: false,
@@ -85,7 +92,56 @@ impl Asked {
     }
 }
 
+/// What has a process of its own for everybody in it.
+enum Game {
+    Storm(Plan),
+    Pids(Kind, &'static str),
+}
+
+impl std::fmt::Display for Game {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Storm(plan) => write!(f, "{} {}", plan.kind, plan.name()),
+            Self::Pids(kind, scenario) => write!(f, "{kind} {scenario}"),
+        }
+    }
+}
+
+impl Game {
+    /// All of them, long or short.
+    fn all(quick: bool, seed: u64) -> Vec<Self> {
+        let plans = Plan::all(if quick { 20 } else { 1000 }, 4.0, seed);
+        let games = pids::games();
+        let games = games.into_iter().map(|(kind, game)| Self::Pids(kind, game));
+        plans.into_iter().map(Self::Storm).chain(games).collect()
+    }
+
+    /// Plays it. Returns its line, and says what was wrong.
+    fn play(&self, quick: bool) -> Row {
+        match self {
+            Self::Storm(plan) => {
+                let program = std::env::current_exe().expect("this program has a path");
+                let outcome = storm::run(plan, &program);
+                for fault in &outcome.faults {
+                    eprintln!("{self}: {fault}");
+                }
+                outcome.row()
+            }
+            Self::Pids(kind, scenario) => {
+                pids::play(*kind, scenario, if quick { 20 } else { 1000 })
+            }
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.split_first() {
+        Some((&storm::ACT, rest)) => return storm::act(rest),
+        Some((&pids::ACT, rest)) => return pids::act(rest),
+        _ => {}
+    }
     let asked = match Asked::parse(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(why) if why.is_empty() => {
@@ -98,14 +154,19 @@ fn main() -> ExitCode {
         }
     };
     let mut tasks = Task::all();
-    tasks.retain(|task| {
-        let name = task.to_string();
-        asked.only.iter().all(|word| name.contains(word.as_str()))
-    });
+    tasks.retain(|task| asked.wants(&task.to_string()));
+    let mut games = Game::all(asked.quick, asked.seed);
+    games.retain(|game| asked.wants(&game.to_string()));
+    // A whole name means that one alone.
+    if let [only] = &asked.only[..]
+        && let Some(&task) = tasks.iter().find(|task| task.to_string() == *only)
+    {
+        (tasks, games) = (vec![task], vec![]);
+    }
     if asked.quick {
         tasks = Task::some(tasks, asked.seed);
     }
-    if tasks.is_empty() {
+    if tasks.is_empty() && games.is_empty() {
         eprintln!(
             "crash-lab: nothing has all of these words in its name: {}; --list tells the names",
             asked.only.join(" ")
@@ -114,16 +175,31 @@ fn main() -> ExitCode {
     }
     if asked.list {
         tasks.iter().for_each(|task| println!("{task}"));
+        games.iter().for_each(|game| println!("{game}"));
         return ExitCode::SUCCESS;
     }
-    let settings = Settings {
-        spread: asked.quick.then_some(20),
+    let mut settings = Settings {
+        spread: asked.quick.then_some(16),
         seed: asked.seed,
         workers: asked.workers.min(tasks.len()),
     };
-    let table = show(&tasks, &settings, asked.summary);
+    let processors = processors();
+    // The load has the last processor for itself, if there is more than one.
+    let busy = asked
+        .busy
+        .then(|| Busy::start(*processors.last().expect("a processor")));
+    if asked.busy && processors.len() > 1 {
+        stay_on(&processors[..processors.len() - 1]);
+        settings.workers = settings.workers.min(processors.len() - 1);
+    }
+    let table = show(&tasks, &games, &settings, &asked);
+    let passed = busy.map(Busy::stop);
+    if let Some(passed) = passed {
+        println!("{passed} records went by beside it");
+    }
     println!("{}", Row::total(&table.rows));
-    if table.rows.iter().all(|row| row.faults() == 0) {
+    // No load is not what was asked for.
+    if table.rows.iter().all(|row| row.faults() == 0) && passed != Some(0) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -131,7 +207,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs the tasks and prints what they show.
-fn show(tasks: &[Task], settings: &Settings, summary: bool) -> Table {
+fn show(tasks: &[Task], games: &[Game], settings: &Settings, asked: &Asked) -> Table {
     let since = Instant::now();
     let mut table = Table::default();
     // In the order of the list, whoever is done first.
@@ -142,7 +218,7 @@ fn show(tasks: &[Task], settings: &Settings, summary: bool) -> Table {
         steps += done.steps;
         strayed += done.strayed;
         count += 1;
-        if !summary {
+        if !asked.summary {
             println!(
                 "{}: {} instructions, {} kills, {} strayed, {} its own, {:.1} s",
                 tasks[done.task],
@@ -156,6 +232,13 @@ fn show(tasks: &[Task], settings: &Settings, summary: bool) -> Table {
         }
     };
     run(tasks, settings, done, |_, text| eprintln!("{text}"));
+    for game in games {
+        let row = game.play(asked.quick);
+        if !asked.summary {
+            println!("{game}: {} kills", row.kills);
+        }
+        table.add(&row);
+    }
     println!("{}", Row::header());
     table.rows.iter().for_each(|row| println!("{row}"));
     println!(

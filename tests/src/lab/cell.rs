@@ -1,6 +1,7 @@
 //! What is tried: an operation, on a kind of ring, with a form of record, in a state. A [`Cell`] is one such choice;
 //! a line of the table sums the cells that differ in the state alone.
 
+use super::row::Row;
 use annulus::{Kind, Order};
 use std::fmt;
 
@@ -60,11 +61,17 @@ pub enum Op {
     ReturnsFull,
     /// A receiver comes and finds the lease of a dead one, and the record that it had taken.
     ReturnsComing,
+    /// As `Return`, but it was the record's last try: it becomes a dead letter.
+    Condemn,
+    /// As `ReturnsComing`, but it was the record's last try.
+    CondemnsComing,
+    /// A dead letter is read and discarded.
+    Discard,
 }
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Send,
         Self::SendWakes,
         Self::SendBatch,
@@ -87,6 +94,9 @@ impl Op {
         Self::ReturnsLooking,
         Self::ReturnsFull,
         Self::ReturnsComing,
+        Self::Condemn,
+        Self::CondemnsComing,
+        Self::Discard,
     ];
 
     /// Its name in the table.
@@ -114,6 +124,9 @@ impl Op {
             Self::ReturnsLooking => "returns-looking",
             Self::ReturnsFull => "returns-full",
             Self::ReturnsComing => "returns-coming",
+            Self::Condemn => "condemn",
+            Self::CondemnsComing => "condemns-coming",
+            Self::Discard => "discard",
         }
     }
 
@@ -150,8 +163,13 @@ impl Op {
     pub const fn returns(self) -> bool {
         matches!(
             self,
-            Self::ReturnsLooking | Self::ReturnsFull | Self::ReturnsComing
+            Self::ReturnsLooking | Self::ReturnsFull | Self::ReturnsComing | Self::CondemnsComing
         )
+    }
+
+    /// Whether the first try of a record is its last.
+    pub const fn condemns(self) -> bool {
+        matches!(self, Self::Condemn | Self::CondemnsComing | Self::Discard)
     }
 
     /// Whether a helper sleeps on the other side.
@@ -161,14 +179,14 @@ impl Op {
 
     /// Whether a record may be found taken, so that receivers are to be asked for its tries.
     pub const fn at_least_once(self) -> bool {
-        matches!(self, Self::Ack | Self::Return) || self.returns()
+        matches!(self, Self::Ack | Self::Return) || self.returns() || self.condemns()
     }
 
     /// Whether a ring of this kind has such a thing.
     pub fn applies(self, kind: Kind) -> bool {
         if self.voids() {
             kind.many_senders()
-        } else if self.returns() {
+        } else if self.returns() || self.condemns() {
             kind.many_receivers()
         } else {
             true
@@ -259,6 +277,11 @@ impl Cell {
     /// Whether receivers have words, so that a record that came back says so.
     pub fn counts_tries(&self) -> bool {
         self.kind.many_receivers() || self.kind.many_senders() && self.order == Order::PerSender
+    }
+
+    /// Its line in the table, empty.
+    pub fn row(&self) -> Row {
+        Row::new(&self.kind.to_string(), &self.scenario())
     }
 
     /// The scenario's name in the table, which does not tell the state.

@@ -86,6 +86,9 @@ pub trait Form: 'static {
     /// The number of the record in the buffer, or nothing if it is not whole.
     fn check(buffer: &Self::Buffer) -> Option<u64>;
 
+    /// The number of the record of these bytes, or nothing if it is not whole.
+    fn whole(bytes: &[u8]) -> Option<u64>;
+
     /// The capacity of a ring of this kind.
     fn capacity(kind: Kind) -> usize;
 
@@ -189,6 +192,11 @@ impl Form for Typed {
 
     fn check(buffer: &Self::Buffer) -> Option<u64> {
         (buffer[0] == Self::draft(buffer[0][0])).then_some(buffer[0][0])
+    }
+
+    fn whole(bytes: &[u8]) -> Option<u64> {
+        let value: [u64; 4] = bytemuck::try_pod_read_unaligned(bytes).ok()?;
+        (value == Self::draft(value[0])).then_some(value[0])
     }
 
     fn capacity(_kind: Kind) -> usize {
@@ -336,8 +344,12 @@ impl<const MOST: usize> Form for Bytes<MOST> {
     }
 
     fn check(buffer: &Self::Buffer) -> Option<u64> {
-        let number = u64::from_le_bytes(buffer.get(..8)?.try_into().ok()?);
-        (Self::draft(number).record() == buffer).then_some(number)
+        Self::whole(buffer)
+    }
+
+    fn whole(bytes: &[u8]) -> Option<u64> {
+        let number = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+        (Self::draft(number).record() == bytes).then_some(number)
     }
 
     fn capacity(kind: Kind) -> usize {

@@ -10,7 +10,7 @@ use super::watch::Watch;
 use annulus::Protocol;
 
 /// Faults after which a cell is given up: it is clear by then.
-const ENOUGH: u64 = 10;
+const ENOUGH: u64 = 5;
 
 /// What a cell has shown.
 pub struct Report {
@@ -26,9 +26,9 @@ pub struct Report {
 
 impl Report {
     /// Nothing yet.
-    pub fn new(cell: &Cell) -> Self {
+    pub fn new(row: Row) -> Self {
         Self {
-            row: Row::new(&cell.kind.to_string(), &cell.scenario()),
+            row,
             faults: vec![],
             steps: 0,
             strayed: 0,
@@ -118,14 +118,14 @@ pub fn survive<F: Form, K: Protocol>(
     let manner = Manner::of(cell, step);
     let mut survivors = Survivors::come(stage, cell, manner)?;
     let seen = survivors.drain()?;
-    survivors.go_round(step % 8 == 0)?;
+    survivors.go_round(step.is_multiple_of(8))?;
     survivors.settle()?;
     Ok(seen)
 }
 
 /// Kills a victim after each chosen step of the cell's operation.
 pub fn kill<F: Form, K: Protocol>(cell: &Cell, choice: Choice, watch: &Watch) -> Report {
-    let mut report = Report::new(cell);
+    let mut report = Report::new(cell.row());
     let trace = match record::<F, K>(cell) {
         Ok(trace) => trace,
         Err(fault) => {
@@ -136,6 +136,8 @@ pub fn kill<F: Form, K: Protocol>(cell: &Cell, choice: Choice, watch: &Watch) ->
     report.steps = trace.len();
     // From the end, since who sleeps must be woken for as long as what it sleeps for has happened.
     let mut after: Option<(usize, Seen)> = None;
+    // Whoever had to be walked went another way, on which the same step is another.
+    let mut walked = false;
     let mut due = true;
     for step in choice.of(trace.len()).into_iter().rev() {
         watch.at(step as u64);
@@ -150,6 +152,7 @@ pub fn kill<F: Form, K: Protocol>(cell: &Cell, choice: Choice, watch: &Watch) ->
             let (mut stage, victim, strayed) = bring::<F, K>(cell, &trace, step)?;
             victim.kill();
             report.strayed += u64::from(strayed);
+            walked = strayed;
             report.row.kills += 1;
             stage.due = due;
             survive(&mut stage, cell, step)
@@ -157,6 +160,9 @@ pub fn kill<F: Form, K: Protocol>(cell: &Cell, choice: Choice, watch: &Watch) ->
         match outcome {
             Ok(seen) => {
                 report.row.own += seen.missing as u64;
+                if walked {
+                    continue;
+                }
                 due &= seen.visible + seen.missing > 0;
                 if let Some((later, then)) = after
                     && (seen.visible > then.visible || seen.missing > then.missing)

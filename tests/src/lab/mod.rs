@@ -4,14 +4,18 @@
 //! Besides: kills at random times among much traffic ([`storm`]), and numbers of the dead that go to others ([`pids`]).
 
 pub mod cell;
+pub mod clock;
 pub mod form;
 pub mod kill;
+pub mod names;
 pub mod page;
+pub mod pairs;
 pub mod pids;
 pub mod row;
 pub mod run;
 pub mod stage;
 pub mod step;
+pub mod stops;
 pub mod storm;
 pub mod survive;
 pub mod symbol;

@@ -39,20 +39,24 @@ pub fn command(words: &[&str]) -> Vec<Row> {
     let count: u64 = option(words, "--count").unwrap_or(200);
     let only: String = option(words, "--only").unwrap_or_default();
     let mut rows = vec![];
-    for kind in [Kind::Spsc, Kind::Mpsc, Kind::Spmc, Kind::Mpmc] {
-        for scenario in ["pid reuse", "pid namespaces"] {
-            if format!("{kind} {scenario}").contains(&only) {
-                let row = play(kind, scenario, count);
-                println!("{row}");
-                rows.push(row);
-            }
+    for (kind, scenario) in games() {
+        if format!("{kind} {scenario}").contains(&only) {
+            let row = play(kind, scenario, count);
+            println!("{row}");
+            rows.push(row);
         }
     }
     rows
 }
 
+/// The games that there are.
+pub fn games() -> Vec<(Kind, &'static str)> {
+    let games = |kind| [(kind, "pid reuse"), (kind, "pid namespaces")];
+    Kind::ALL.into_iter().flat_map(games).collect()
+}
+
 /// One game, in a process of its own.
-fn play(kind: Kind, scenario: &str, count: u64) -> Row {
+pub fn play(kind: Kind, scenario: &str, count: u64) -> Row {
     let mut row = Row::new(&kind.to_string(), scenario);
     let program = std::env::current_exe().expect("this program has a path");
     let game = scenario.trim_start_matches("pid ");

@@ -7,11 +7,14 @@
 use super::cell::{Cell, FormName};
 use super::form::{Long, Short, Typed};
 use super::kill::{Choice, Report, kill};
+use super::names::{NameCell, kill as kill_names};
 use super::page::Page;
+use super::pairs::{PairCell, kill as kill_pairs};
 use super::row::Row;
 use super::stage::spawn;
+use super::stops::{StopCell, stop as stop_all};
 use super::watch::Watch;
-use annulus::{Kind, Mpmc, Mpsc, Spmc, Spsc};
+use annulus::{Kind, Mpmc, Mpsc, RingOptions, Spmc, Spsc};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill as signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -25,6 +28,9 @@ use std::time::{Duration, Instant};
 
 /// A worker that begins no step for so long hangs. Many times more than a survivor may take.
 const STUCK: Duration = Duration::from_secs(30);
+
+/// So many scenarios are tried all of them, even in a hurry.
+const FEW: usize = 30;
 
 /// Between two looks at the workers.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -45,6 +51,12 @@ pub struct Settings {
 pub enum Task {
     /// A death after every instruction.
     Kill(Cell),
+    /// The same while a name is made, opened or removed.
+    Name(NameCell),
+    /// A death, and another while it is repaired.
+    Pair(PairCell),
+    /// A stop after every instruction.
+    Stop(StopCell),
 }
 
 /// Calls a generic function with the form and the kind that a cell names.
@@ -70,10 +82,14 @@ macro_rules! typed {
 impl Task {
     /// Everything there is.
     pub fn all() -> Vec<Self> {
-        Cell::all().into_iter().map(Self::Kill).collect()
+        let kills = Cell::all().into_iter().map(Self::Kill);
+        let names = NameCell::all().into_iter().map(Self::Name);
+        let pairs = PairCell::all().into_iter().map(Self::Pair);
+        let stops = StopCell::all().into_iter().map(Self::Stop);
+        kills.chain(names).chain(pairs).chain(stops).collect()
     }
 
-    /// One of each scenario: another with another seed.
+    /// One of each scenario, and of many scenarios one in two: others with another seed.
     pub fn some(tasks: Vec<Self>, seed: u64) -> Vec<Self> {
         let mut scenarios: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (number, task) in tasks.iter().enumerate() {
@@ -81,10 +97,12 @@ impl Task {
             let like = scenarios.entry((row.kind, row.scenario)).or_default();
             like.push(number);
         }
+        let few = scenarios.len() <= FEW;
         let mut numbers: Vec<_> = scenarios
             .values()
             .enumerate()
-            .map(|(at, like)| like[(at + seed as usize) % like.len()])
+            .filter(|(at, _)| few || (at + seed as usize).is_multiple_of(2))
+            .map(|(at, like)| like[(at + seed as usize / 2) % like.len()])
             .collect();
         numbers.sort_unstable();
         numbers.into_iter().map(|number| tasks[number]).collect()
@@ -93,7 +111,10 @@ impl Task {
     /// Its line in the table, empty.
     pub fn row(&self) -> Row {
         match self {
-            Self::Kill(cell) => Row::new(&cell.kind.to_string(), &cell.scenario()),
+            Self::Kill(cell) => cell.row(),
+            Self::Name(cell) => cell.row(),
+            Self::Pair(pair) => pair.row(),
+            Self::Stop(cell) => cell.row(),
         }
     }
 
@@ -105,6 +126,15 @@ impl Task {
         };
         match self {
             Self::Kill(cell) => typed!(cell, kill(cell, choice(1), watch)),
+            Self::Name(cell) => typed!(cell, kill_names(cell, choice(1), watch)),
+            Self::Stop(stop) => {
+                let StopCell(cell) = stop;
+                typed!(cell, stop_all(stop, choice(1), watch))
+            }
+            Self::Pair(pair) => {
+                let cell = &pair.cell;
+                typed!(cell, kill_pairs(pair, choice(4), watch))
+            }
         }
     }
 }
@@ -113,6 +143,9 @@ impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(cell) => write!(f, "{cell}"),
+            Self::Name(cell) => write!(f, "{cell}"),
+            Self::Pair(pair) => write!(f, "{pair}"),
+            Self::Stop(cell) => write!(f, "{cell}"),
         }
     }
 }
@@ -147,12 +180,76 @@ pub fn processors() -> Vec<usize> {
     (0..CpuSet::count()).filter(is_allowed).collect()
 }
 
-/// Keeps this process, and what it forks, on one processor: a victim and its supervisor never run at once.
-pub fn stay_on(number: usize) {
-    let mut one = CpuSet::new();
+/// Keeps this process, and what it forks, on these processors.
+pub fn stay_on(numbers: &[usize]) {
+    let mut set = CpuSet::new();
     // Where that is refused, it is only slower.
-    let _ = one.set(number);
-    let _ = sched_setaffinity(Pid::from_raw(0), &one);
+    for &number in numbers {
+        let _ = set.set(number);
+    }
+    let _ = sched_setaffinity(Pid::from_raw(0), &set);
+}
+
+/// Handles under load on a ring of their own: a sender and a receiver, each a process, on one processor.
+pub struct Busy {
+    page: Page,
+    pids: [Pid; 2],
+}
+
+impl Busy {
+    /// They begin.
+    ///
+    /// # Panics
+    ///
+    /// If they cannot.
+    pub fn start(processor: usize) -> Self {
+        let mut options = RingOptions::new();
+        let ring = options.capacity(4096).memfd::<[u8], Mpmc>();
+        let ring = ring.expect("a ring can be made");
+        let fd = ring.as_fd().expect("it has a descriptor");
+        let page = Page::new();
+        let open = || {
+            stay_on(&[processor]);
+            let own = fd.try_clone_to_owned().expect("a descriptor");
+            RingOptions::new()
+                .from_fd::<[u8], Mpmc>(own)
+                .expect("the ring opens")
+        };
+        let send = || {
+            let mut sender = open().sender().expect("a place is free");
+            for number in 0u64.. {
+                sender
+                    .send(&number.to_le_bytes())
+                    .expect("somebody receives");
+            }
+        };
+        let receive = || {
+            let mut receiver = open().receiver().expect("a place is free");
+            let mut buffer = Vec::new();
+            for number in 0u64.. {
+                receiver.recv(&mut buffer).expect("somebody sends");
+                assert_eq!(buffer, number.to_le_bytes(), "the load's own records");
+                page[0].store(number + 1, Relaxed);
+            }
+        };
+        let pids = [spawn(receive), spawn(send)].map(|pid| pid.expect("a process can be started"));
+        Self { page, pids }
+    }
+
+    /// Ends them. Returns how many records they passed on; that is none if they failed.
+    pub fn stop(self) -> u64 {
+        let passed = self.page[0].load(Relaxed);
+        let mut well = true;
+        for pid in self.pids {
+            let running = waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
+            well &= running;
+            if running {
+                let _ = signal(pid, Signal::SIGKILL);
+                let _ = waitpid(pid, None);
+            }
+        }
+        if well { passed } else { 0 }
+    }
 }
 
 /// Runs the tasks. `done` is told of each, `fault` of what was wrong.
@@ -172,7 +269,7 @@ pub fn run(
     let processors = processors();
     let start = |number: usize| {
         let work = || {
-            stay_on(processors[number % processors.len()]);
+            stay_on(&[processors[number % processors.len()]]);
             work(tasks, settings, &page, &Watch::new(&page, number), &writer);
         };
         Worker {

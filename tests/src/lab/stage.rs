@@ -4,12 +4,13 @@
 //! opens the ring by the descriptor that it inherits, and has handles of its own.
 
 use super::cell::{Cell, Fill, Op, Side};
+use super::clock::Limit;
 use super::form::{BATCH, Ending, Form, Stop, number};
 use super::page::Page;
 use super::step::{Error, Victim, mark};
 use annulus::{Protocol, Receiver, Ring, RingOptions, Sender, WhenClosed, WhenDead};
 use nix::libc;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::mem::forget;
 use std::os::fd::BorrowedFd;
@@ -20,14 +21,16 @@ use std::time::{Duration, Instant};
 pub const OLD: u64 = 1;
 /// Who is killed.
 pub const VICTIM: u64 = 2;
+/// Who sends what is committed behind the victim's claim.
+pub const AFTER: u64 = 3;
 /// The survivors' and successors' first sender …
-pub const NEXT: u64 = 3;
+pub const NEXT: u64 = 4;
 /// … and their second.
-pub const NEWCOMER: u64 = 4;
+pub const NEWCOMER: u64 = 5;
 /// Who sleeps until it is woken.
-pub const HELPER: u64 = 5;
+pub const HELPER: u64 = 6;
 /// Who died before the victim.
-pub const CORPSE: u64 = 6;
+pub const CORPSE: u64 = 7;
 
 /// What a helper says that could do nothing.
 pub const FAILED: u64 = u64::MAX - 1;
@@ -98,17 +101,10 @@ impl<F: Form, K: Protocol> Stage<F, K> {
             (false, super::cell::FormName::Typed) => 8,
             (false, _) => 128,
         };
+        options.max_tries(u32::from(cell.op.condemns()));
         options.start_at(cell.start.position(units));
         let ring = options.memfd::<F::Message, K>().map_err(said)?;
-        let mut stage = Self {
-            sender: Some(ring.sender().map_err(said)?),
-            receiver: Some(ring.receiver().map_err(said)?),
-            ring,
-            old: vec![],
-            helper: None,
-            due: true,
-            page: Page::new(),
-        };
+        let mut stage = Self::around(ring)?;
         match cell.op {
             Op::VoidsFull => {
                 stage.fill_up(cell.fill)?;
@@ -120,6 +116,12 @@ impl<F: Form, K: Protocol> Stage<F, K> {
             }
             _ => stage.fill_up(cell.fill)?,
         }
+        if cell.op == Op::Discard {
+            let receiver = stage.receiver.as_mut().ok_or("no receiver")?;
+            let seen = AtomicU64::new(0);
+            let condemned = F::peek(receiver, &mut F::buffer(), &seen, Ending::Dropped);
+            condemned.map_err(|stop| format!("condemning: {stop:?}"))?;
+        }
         if cell.op.returns() && cell.op != Op::ReturnsLooking {
             bury_receiver::<F, K>(&stage.ring)?;
         }
@@ -127,12 +129,31 @@ impl<F: Form, K: Protocol> Stage<F, K> {
         Ok(stage)
     }
 
+    /// A stage around a ring that is there. Its old records are for the caller to name.
+    pub fn around(ring: Ring<F::Message, K>) -> Result<Self> {
+        let sender = ring
+            .sender()
+            .map_err(|error| format!("no sender can come: {error}"))?;
+        let receiver = ring
+            .receiver()
+            .map_err(|error| format!("no receiver can come: {error}"))?;
+        Ok(Self {
+            sender: Some(sender),
+            receiver: Some(receiver),
+            ring,
+            old: vec![],
+            helper: None,
+            due: true,
+            page: Page::new(),
+        })
+    }
+
     /// Sends so many old records.
-    fn fill(&mut self, count: usize) -> Result<()> {
+    pub fn fill(&mut self, name: u64, count: usize) -> Result<()> {
         let sender = self.sender.as_mut().ok_or("no sender")?;
         for _ in 0..count {
             let next = number(
-                OLD,
+                name,
                 self.old.last().map_or(0, |last| (last & 0xffff_ffff) + 1),
             );
             match F::try_send(sender, &F::draft(next)) {
@@ -147,8 +168,8 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     fn fill_up(&mut self, fill: Fill) -> Result<()> {
         match fill {
             Fill::Empty => Ok(()),
-            Fill::Half => self.fill(F::half(K::KIND)),
-            Fill::Full => self.fill(usize::MAX),
+            Fill::Half => self.fill(OLD, F::half(K::KIND)),
+            Fill::Full => self.fill(OLD, usize::MAX),
         }
     }
 
@@ -186,6 +207,11 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     pub fn victim(&self, op: Op) -> std::result::Result<Victim, Error> {
         self.page[TOLD].store(0, Relaxed);
         self.page[SEEN].store(0, Relaxed);
+        self.another(op)
+    }
+
+    /// Forks another one, without forgetting what the first has said.
+    pub fn another(&self, op: Op) -> std::result::Result<Victim, Error> {
         let fd = self.ring.as_fd().expect("the ring has a descriptor");
         Victim::fork(|| perform::<F, K>(op, fd, &self.page))
     }
@@ -194,6 +220,13 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     pub fn told(&self) -> Option<usize> {
         let told = self.page[TOLD].load(Relaxed);
         told.checked_sub(1).map(|count| count as usize)
+    }
+
+    /// All that was there has been received: forgets it.
+    pub fn begin_again(&mut self) {
+        self.old.clear();
+        self.page[TOLD].store(0, Relaxed);
+        self.page[SEEN].store(0, Relaxed);
     }
 
     /// Whether the victim has read what it peeked at.
@@ -274,6 +307,11 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             mark();
             say(F::try_recv(&mut receiver, &mut buffer).map(|()| 1));
             mark();
+            let received = page[TOLD].load(Relaxed) == told(Ok(1));
+            assert!(
+                !received || F::check(&buffer).is_some(),
+                "it got something else"
+            );
         }
         Op::RecvBatch => {
             let mut receiver = receiver();
@@ -281,7 +319,7 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             say(F::recv_batch(&mut receiver, &mut buffer));
             mark();
         }
-        Op::Ack | Op::Return => {
+        Op::Ack | Op::Return | Op::Condemn => {
             let mut receiver = receiver();
             let (ending, count) = match op {
                 Op::Ack => (Ending::Done, 1),
@@ -290,6 +328,11 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             mark();
             say(F::peek(&mut receiver, &mut buffer, &page[SEEN], ending).map(|_| count));
             mark();
+            let received = page[SEEN].load(Relaxed) != 0;
+            assert!(
+                !received || F::check(&buffer).is_some(),
+                "it read something else"
+            );
         }
         Op::AttachSender | Op::VoidsComing => {
             mark();
@@ -298,12 +341,22 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             mark();
             drop(sender);
         }
-        Op::AttachReceiver | Op::ReturnsComing => {
+        Op::AttachReceiver | Op::ReturnsComing | Op::CondemnsComing => {
             mark();
             let receiver = receiver();
             say(Ok(0));
             mark();
             drop(receiver);
+        }
+        Op::Discard => {
+            let inspector = ring.inspector();
+            mark();
+            let letter = inspector.dead_letters().swap_remove(0);
+            let bytes = inspector.read_dead(&letter);
+            page[SEEN].store(u64::from(bytes.is_some()), Relaxed);
+            say(Ok(usize::from(inspector.discard_dead(letter))));
+            mark();
+            assert!(bytes.is_some_and(|bytes| F::whole(&bytes).is_some()));
         }
         Op::CloseSender => {
             let sender = sender();
@@ -458,12 +511,12 @@ impl Helper {
         call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_futex)))
     }
 
-    /// Whether it ends before `deadline`.
-    pub fn wait_until(&mut self, deadline: Instant) -> bool {
-        use nix::sys::wait::WaitPidFlag;
+    /// Whether it ends in this time.
+    pub fn wait(&mut self, time: Duration) -> bool {
+        let limit = Limit::new(time);
         while !self.ended {
             match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) if Instant::now() >= deadline => return false,
+                Ok(WaitStatus::StillAlive) if limit.is_over() => return false,
                 Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(20)),
                 _ => self.ended = true,
             }

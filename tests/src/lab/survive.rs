@@ -6,18 +6,19 @@
 //! a second: whoever could not go on by then hangs.
 
 use super::cell::{Cell, Op, Side};
+use super::clock::Limit;
 use super::form::{BATCH, Ending, Form, Stop, number};
-use super::stage::{FAILED, HELPER, LOOKS, NEWCOMER, NEXT, OLD, Stage, VICTIM, said};
+use super::stage::{AFTER, FAILED, HELPER, LOOKS, NEWCOMER, NEXT, OLD, Stage, VICTIM, said};
 use annulus::{Order, Peer, Protocol, Receiver, Ring, Sender};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What survivors must not need to go on.
 pub const HANG: Duration = Duration::from_secs(1);
 
-/// Longer than two of the longest sleeps in the engine.
-const LONG: Duration = Duration::from_millis(220);
+/// Many times longer than the longest sleep in the engine.
+const LONG: Duration = Duration::from_millis(500);
 
 /// What sort of promise was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub struct Fault {
 }
 
 /// A broken promise of this sort.
-fn fault<T>(sort: Sort, text: impl Into<String>) -> Result<T, Fault> {
+pub fn fault<T>(sort: Sort, text: impl Into<String>) -> Result<T, Fault> {
     Err(Fault {
         sort,
         text: text.into(),
@@ -72,7 +73,7 @@ impl Manner {
     /// Each in its turn. Those who sleep until the safety net wakes them take long, so they are fewer.
     pub fn of(cell: &Cell, step: usize) -> Self {
         let rare = if cell.op.at_least_once() { 256 } else { 4 };
-        if step % rare == 0 {
+        if step.is_multiple_of(rare) {
             Self::Sleeping
         } else if step % 2 == 1 {
             Self::Newcomer
@@ -94,7 +95,8 @@ pub struct Seen {
 }
 
 /// A record that arrived.
-struct Arrived {
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
     number: u64,
     /// How often it had come back, if that was asked for.
     tries: u64,
@@ -105,14 +107,14 @@ pub struct Survivors<'a, F: Form, K: Protocol> {
     stage: &'a mut Stage<F, K>,
     cell: Cell,
     manner: Manner,
-    newcomer: (
-        Option<Sender<F::Message, K>>,
-        Option<Receiver<F::Message, K>>,
-    ),
+    new_sender: Option<Sender<F::Message, K>>,
+    new_receiver: Option<Receiver<F::Message, K>>,
     buffer: F::Buffer,
     arrived: Vec<Arrived>,
     /// The helper, if there was one, woke by what the victim did.
     woken: bool,
+    /// Others have sent while the victim was stopped.
+    beside: bool,
 }
 
 impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
@@ -122,10 +124,12 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             stage,
             cell: *cell,
             manner,
-            newcomer: (None, None),
+            new_sender: None,
+            new_receiver: None,
             buffer: F::buffer(),
             arrived: vec![],
             woken: true,
+            beside: false,
         };
         survivors.succeed(cell.op.side())?;
         survivors.wait_for_helper()?;
@@ -157,7 +161,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         let Some(mut helper) = self.stage.helper.take() else {
             return Ok(());
         };
-        self.woken = self.stage.due && helper.wait_until(Instant::now() + HANG);
+        self.woken = self.stage.due && helper.wait(HANG);
         if !self.woken {
             match self.cell.op.side() {
                 Side::Sender => {
@@ -176,7 +180,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                     self.arrived.push(Arrived { number, tries: 0 });
                 }
             }
-            if !helper.wait_until(Instant::now() + HANG) {
+            if !helper.wait(HANG) {
                 return Err(hung("who slept was not woken by a survivor"));
             }
         }
@@ -186,21 +190,53 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         }
     }
 
+    /// Works beside a stopped one, for two laps if it lets them, and looks thoroughly whether somebody is dead. Returns what
+    /// arrived.
+    pub fn beside(stage: &mut Stage<F, K>, cell: &Cell) -> Result<Vec<Arrived>, Fault> {
+        let attached = |error| hung(format!("nobody can come beside a stopped one: {error}"));
+        if K::KIND.many_senders() {
+            drop(stage.ring.sender().map_err(attached)?);
+        }
+        if K::KIND.many_receivers() {
+            drop(stage.ring.receiver().map_err(attached)?);
+        }
+        let mut arrived = vec![];
+        let mut sent = 0;
+        loop {
+            let before = (sent, arrived.len());
+            while sent < F::two_laps(K::KIND) && send_beside(stage, number(AFTER, sent))? {
+                sent += 1;
+            }
+            receive_beside(stage, cell, 4, &mut arrived)?;
+            if before == (sent, arrived.len()) {
+                break;
+            }
+        }
+        receive_beside(stage, cell, 2 * LOOKS + 2, &mut arrived)?;
+        Ok(arrived)
+    }
+
+    /// What arrived while the victim was stopped.
+    pub fn remember(&mut self, arrived: Vec<Arrived>) {
+        self.arrived = arrived;
+        self.beside = true;
+    }
+
     /// More handles on the dead side, if it takes them.
     fn newcomers(&mut self) -> Result<(), Fault> {
         let attached = |error| hung(format!("no newcomer can come: {error}"));
-        if K::KIND.many_senders() && self.newcomer.0.is_none() {
-            self.newcomer.0 = Some(self.stage.ring.sender().map_err(attached)?);
+        if K::KIND.many_senders() && self.new_sender.is_none() {
+            self.new_sender = Some(self.stage.ring.sender().map_err(attached)?);
         }
-        if K::KIND.many_receivers() && self.newcomer.1.is_none() {
-            self.newcomer.1 = Some(self.stage.ring.receiver().map_err(attached)?);
+        if K::KIND.many_receivers() && self.new_receiver.is_none() {
+            self.new_receiver = Some(self.stage.ring.receiver().map_err(attached)?);
         }
         Ok(())
     }
 
     /// Takes everything out and compares it with what was sent.
     pub fn drain(&mut self) -> Result<Seen, Fault> {
-        let deadline = Instant::now() + HANG;
+        let limit = Limit::new(HANG);
         let fence = number(NEXT, 0);
         let mut fenced = false;
         let mut arrived = std::mem::take(&mut self.arrived);
@@ -221,7 +257,10 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                 }
             }
             let there = fenced && arrived.iter().any(|record| record.number == fence);
-            match self.receive(there)? {
+            // Nothing can be missing any more, but what the victim has.
+            let came = |old: &u64| arrived.iter().any(|record| record.number == *old);
+            let last = there && (!self.cell.op.at_least_once() || self.stage.old.iter().all(came));
+            match self.receive(last)? {
                 Some(record) => {
                     arrived.push(record);
                     quiet = 0;
@@ -229,9 +268,10 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                 None => quiet += 1,
             }
             if there && quiet >= patience {
+                self.bury(&mut arrived)?;
                 return self.judge(&arrived);
             }
-            if Instant::now() > deadline {
+            if limit.is_over() {
                 let numbers: Vec<_> = arrived.iter().map(|record| record.number).collect();
                 let what = if fenced { "receive" } else { "send" };
                 return Err(hung(format!(
@@ -241,15 +281,35 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         }
     }
 
+    /// Takes the dead letters out.
+    fn bury(&self, arrived: &mut Vec<Arrived>) -> Result<(), Fault> {
+        let inspector = self.stage.ring.inspector();
+        for letter in inspector.dead_letters() {
+            let Some(bytes) = inspector.read_dead(&letter) else {
+                return fault(Sort::Torn, format!("{letter:?} cannot be read"));
+            };
+            let Some(number) = F::whole(&bytes) else {
+                return fault(Sort::Torn, "a dead letter has other bytes than were sent");
+            };
+            let tries = letter.tries;
+            if !inspector.discard_dead(letter) {
+                let text = format!("the dead letter {number:#x} cannot be discarded");
+                return fault(Sort::Torn, text);
+            }
+            arrived.push(Arrived { number, tries });
+        }
+        Ok(())
+    }
+
     /// Receives one record, if there is one.
     fn receive(&mut self, last: bool) -> Result<Option<Arrived>, Fault> {
         let receiver = self.stage.receiver.as_mut().expect("attached");
         let received = match self.manner {
             Manner::Sleeping => {
-                let time = match (self.cell.op.at_least_once(), last) {
-                    (true, _) => LONG,
-                    (false, true) => Duration::ZERO,
-                    (false, false) => LONG / 10,
+                let time = match (last, self.cell.op.at_least_once()) {
+                    (true, _) => Duration::ZERO,
+                    (false, true) => LONG,
+                    (false, false) => LONG / 20,
                 };
                 F::recv(receiver, &mut self.buffer, time).map(|()| 0)
             }
@@ -286,7 +346,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
         let known = |one: &&Arrived| {
             let (sender, at) = (one.number >> 32, (one.number & 0xffff_ffff) as usize);
             match sender {
-                OLD => stage.old.contains(&one.number),
+                OLD | AFTER => stage.old.contains(&one.number),
                 VICTIM => at < visible,
                 NEXT => at == 0,
                 HELPER => self.cell.op.wakes() && at <= 1,
@@ -323,7 +383,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             | Op::VoidsSleeping
             | Op::ReturnsLooking => 1,
             Op::RecvBatch => BATCH,
-            Op::Ack => usize::from(stage.seen()),
+            Op::Ack | Op::Discard => usize::from(stage.seen()),
             _ => 0,
         };
         if op == Op::RecvWakes && count(number(HELPER, 0)) == 0 {
@@ -392,7 +452,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
 
     /// Records come in the order in which they were committed; those that had come back, when they come.
     fn judge_order(&self, arrived: &[Arrived]) -> Result<(), Fault> {
-        let total = self.cell.order == Order::Total;
+        let total = self.cell.order == Order::Total && !self.beside;
         let returned = |one: &&Arrived| {
             one.tries == 0 && !(self.cell.op.at_least_once() && self.manner == Manner::Sleeping)
         };
@@ -426,7 +486,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             let begun = sent;
             loop {
                 // Each sender has its own numbers; which one sends does not matter to the order.
-                let (sender, name) = match &mut self.newcomer.0 {
+                let (sender, name) = match &mut self.new_sender {
                     Some(newcomer) if sent % 2 == 1 => (newcomer, NEWCOMER),
                     _ => (self.stage.sender.as_mut().expect("attached"), NEXT),
                 };
@@ -442,7 +502,14 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             while first && sent - begun < F::room(K::KIND) {
                 let sender = self.stage.sender.as_mut().expect("attached");
                 let next = number(NEXT, 1 + sent);
-                if let Err(other) = F::send(sender, &F::draft(next), HANG) {
+                let (draft, limit) = (F::draft(next), Limit::new(HANG));
+                let waited = loop {
+                    match F::send(sender, &draft, HANG) {
+                        Err(Stop::Later) if !limit.is_over() => {}
+                        other => break other,
+                    }
+                };
+                if let Err(other) = waited {
                     let (room, least) = (sent - begun, F::room(K::KIND));
                     return Err(hung(format!(
                         "the ring took {room} records, and has room for {least}: {other:?}"
@@ -454,11 +521,18 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
             let mut at = 0;
             while let Some(next) = there.pop_front() {
                 at += 1;
-                let receiver = match &mut self.newcomer.1 {
+                let receiver = match &mut self.new_receiver {
                     Some(newcomer) if at % 2 == 1 => newcomer,
                     _ => self.stage.receiver.as_mut().expect("attached"),
                 };
-                match F::recv(receiver, &mut self.buffer, HANG) {
+                let limit = Limit::new(HANG);
+                let received = loop {
+                    match F::recv(receiver, &mut self.buffer, HANG) {
+                        Err(Stop::Later) if !limit.is_over() => {}
+                        other => break other,
+                    }
+                };
+                match received {
                     Ok(()) => {}
                     Err(other) => return Err(hung(format!("receiving on: {other:?}"))),
                 }
@@ -511,4 +585,44 @@ where
         Sort::Lost,
         format!("the audit does not add up: {}", said(audit)),
     )
+}
+
+/// Sends one more old record, if there is room and a sender.
+fn send_beside<F: Form, K: Protocol>(stage: &mut Stage<F, K>, next: u64) -> Result<bool, Fault> {
+    let Some(sender) = &mut stage.sender else {
+        return Ok(false);
+    };
+    match F::try_send(sender, &F::draft(next)) {
+        Ok(()) => stage.old.push(next),
+        Err(Stop::Later | Stop::Gone(_)) => return Ok(false),
+        Err(other) => return Err(hung(format!("sending beside: {other:?}"))),
+    }
+    Ok(true)
+}
+
+/// Receives what there is, until so many looks were in vain.
+fn receive_beside<F: Form, K: Protocol>(
+    stage: &mut Stage<F, K>,
+    cell: &Cell,
+    patience: usize,
+    arrived: &mut Vec<Arrived>,
+) -> Result<(), Fault> {
+    let Some(receiver) = &mut stage.receiver else {
+        return Ok(());
+    };
+    let (mut quiet, mut buffer) = (0, F::buffer());
+    while quiet < patience {
+        let received = if cell.op.at_least_once() {
+            F::peek(receiver, &mut buffer, &AtomicU64::new(0), Ending::Done)
+        } else {
+            F::try_recv(receiver, &mut buffer).map(|()| 0)
+        };
+        match (received, F::check(&buffer)) {
+            (Ok(tries), Some(number)) => arrived.push(Arrived { number, tries }),
+            (Ok(_), None) => return fault(Sort::Torn, "a record has other bytes than were sent"),
+            (Err(Stop::Later | Stop::Gone(_)), _) => quiet += 1,
+            (Err(other), _) => return Err(hung(format!("receiving beside: {other:?}"))),
+        }
+    }
+    Ok(())
 }
