@@ -44,6 +44,12 @@ pub const ACT: &str = "storm-act";
 /// How long everybody has to come to an end.
 const END: Duration = Duration::from_secs(20);
 
+/// Records sent and received that must be a few laps of every ring here.
+const LAPS: u64 = 1000;
+
+/// Longer than anybody may stand still.
+const STALL: Duration = Duration::from_millis(1500);
+
 /// One storm.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -323,6 +329,7 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
     /// Kills an actor, and starts another in its place.
     fn kill(&mut self, victim: usize) {
         let mut actor = self.actors.swap_remove(victim);
+        let side_is_empty = !self.actors.iter().any(|other| other.sends == actor.sends);
         actor.child.kill().expect("it can be killed");
         let status = actor.child.wait().expect("it is our child");
         if status.code().is_some() {
@@ -337,7 +344,20 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
         if !actor.sends {
             self.outcome.killed_receivers.push(actor.life);
         }
+        if !side_is_empty && self.outcome.kills.is_multiple_of(4) {
+            self.await_laps();
+        }
         self.start(actor.sends);
+    }
+
+    /// Waits until the others have come a few times round the ring, so past whatever the dead one left there, with no
+    /// newcomer to clean up after it; or stand still for too long.
+    fn await_laps(&mut self) {
+        let since = Instant::now();
+        let goal = self.ledger.progress(self.lives) + LAPS;
+        while self.ledger.progress(self.lives) < goal && since.elapsed() < STALL {
+            self.watch(Duration::from_micros(500));
+        }
     }
 
     /// Sleeps so long, and looks whether anything goes on meanwhile.
