@@ -5,7 +5,7 @@
 //!
 //! - what was committed arrives once. At most once, a record may be missing for each killed receiver, which had
 //!   taken it: typed records land where they can be read after the receiver's death, so a missing one must lie
-//!   there. At least once, a record arrives again only if a receiver was killed while it held it, and is marked as
+//!   there, or have been received by value. At least once, a record arrives again only if a receiver was killed while it held it, and is marked as
 //!   a repeat wherever receivers have words for that;
 //! - what was begun and not committed when its sender was killed arrives once or not at all;
 //! - what was given up never arrives, nothing arrives in pieces, and every receiver gets each sender's records in
@@ -26,7 +26,7 @@ pub use verdict::Outcome;
 
 use crate::lab::row::Row;
 use annulus::{Kind, Mpmc, Mpsc, Order, Protocol, Ring, RingOptions, Spmc, Spsc, TryRecvError};
-use form::{Bytes, Form, Typed};
+use form::{Bytes, Form, Take, Typed};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::OpenOptions;
@@ -390,7 +390,11 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
             Ok(mut receiver) => {
                 // SAFETY: the life is nobody's, and this is the only call.
                 let mut space = F::space(unsafe { self.ledger.landing_mut(self.lives) });
-                let left = F::receive(&mut receiver, false, &mut space);
+                let take = Take {
+                    wait: false,
+                    by_value: false,
+                };
+                let left = F::receive(&mut receiver, take, &mut space);
                 if !matches!(left, Err(TryRecvError::Disconnected)) {
                     self.outcome
                         .fault(format!("after the end there is still {left:?}"));
