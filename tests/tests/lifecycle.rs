@@ -266,6 +266,16 @@ fn handle_survives_panic<K: Protocol>() {
             peeked.release();
             assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
         }
+        if K::KIND.many_receivers() {
+            // What came back is there for others, whatever its first holder does.
+            sender.send(100).unwrap();
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                let _peeked = receiver.peek().unwrap();
+                panic();
+            }));
+            assert!(caught.is_err());
+            assert_eq!(ring.receiver().unwrap().try_recv(), Ok(100));
+        }
         let audit = ring.audit();
         assert!(audit.adds_up() && audit.in_flight == 0, "{audit}");
     });

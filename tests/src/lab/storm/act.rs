@@ -4,7 +4,7 @@
 //! the ledger what it is about to do and what it has done. A receiver that acknowledges (at least once) notes an
 //! arrival before it releases the record, so that a record which is released was noted.
 
-use super::form::{BATCH, Form, Way, dwell};
+use super::form::{BATCH, Form, Take, Way, dwell};
 use super::ledger::{DRAW, Fate, Ledger, Life};
 use super::payload::{Dice, Stamp};
 use annulus::{Protocol, Receiver, Ring, Sender, TryRecvError, WhenDead};
@@ -148,9 +148,11 @@ pub fn receive<F: Form, K: Protocol>(
     loop {
         for _ in 0..=dice.below(300) {
             let wait = dice.below(3) > 0;
+            let by_value = dice.below(4) == 0;
+            let take = Take { wait, by_value };
             let taken = match delivery {
                 Delivery::AtMostOnce => {
-                    F::receive(&mut receiver, wait, &mut space).map(|stamp| book.arrival(stamp, 0))
+                    F::receive(&mut receiver, take, &mut space).map(|stamp| book.arrival(stamp, 0))
                 }
                 Delivery::AtLeastOnce => {
                     look::<F, K>(&mut receiver, wait, &mut space, &mut book, &mut dice)

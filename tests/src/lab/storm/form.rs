@@ -6,6 +6,8 @@ use super::payload::Stamp;
 use annulus::{
     Message, Peeked, Protocol, Receiver, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::compiler_fence;
 use std::time::Duration;
 
 /// The most messages of a batch.
@@ -26,6 +28,26 @@ pub enum Way {
     Dwell,
     /// A slice or batch.
     Batch,
+}
+
+/// A way to receive.
+#[derive(Clone, Copy, Debug)]
+pub struct Take {
+    /// Waits for a record.
+    pub wait: bool,
+    /// Typed messages come as values, not in a slice: then nobody knows what a dead receiver had.
+    pub by_value: bool,
+}
+
+/// What lies where typed messages land, while one is received by value.
+pub const BLIND: [u64; WORDS] = [u64::MAX; WORDS];
+
+/// Stores what others shall see when we are dead, and the compiler takes for nobody's business.
+fn note(landing: &mut [u64; WORDS], words: [u64; WORDS]) {
+    compiler_fence(SeqCst);
+    // SAFETY: a place of ours, that is there to be written.
+    unsafe { std::ptr::write_volatile(landing, words) };
+    compiler_fence(SeqCst);
 }
 
 /// Typed messages, or byte records.
@@ -56,7 +78,7 @@ pub trait Form {
     /// What the ring says.
     fn receive<K: Protocol>(
         receiver: &mut Receiver<Self::Carried, K>,
-        wait: bool,
+        take: Take,
         space: &mut Self::Space<'_>,
     ) -> Result<Option<Stamp>, TryRecvError>;
 
@@ -143,10 +165,18 @@ impl Form for Typed {
 
     fn receive<K: Protocol>(
         receiver: &mut Receiver<Self::Carried, K>,
-        wait: bool,
+        take: Take,
         space: &mut Self::Space<'_>,
     ) -> Result<Option<Stamp>, TryRecvError> {
-        if wait {
+        if take.by_value {
+            note(&mut space[0], BLIND);
+            let value = if take.wait {
+                receiver.recv()?
+            } else {
+                receiver.try_recv()?
+            };
+            note(&mut space[0], value);
+        } else if take.wait {
             receiver.recv_slice(&mut space[..])?;
         } else {
             receiver.try_recv_slice(&mut space[..])?;
@@ -220,10 +250,10 @@ impl Form for Bytes {
 
     fn receive<K: Protocol>(
         receiver: &mut Receiver<[u8], K>,
-        wait: bool,
+        take: Take,
         (record, space): &mut Self::Space<'_>,
     ) -> Result<Option<Stamp>, TryRecvError> {
-        if wait {
+        if take.wait {
             receiver.recv(record)?;
         } else {
             receiver.try_recv(record)?;

@@ -1,11 +1,12 @@
 //! What came of a storm: the comparison of what was sent with what arrived, and the pulse.
 
 use super::act::Delivery;
+use super::form::BLIND;
 use super::ledger::{Fate, Ledger};
 use super::{Plan, payload::Stamp};
 use crate::lab::row::Row;
 use annulus::Audit;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -252,7 +253,8 @@ fn taken(plan: &Plan, ledger: &Ledger, missing: &[u64], outcome: &mut Outcome) {
         outcome.lost += all - outcome.own;
         return;
     }
-    let mut landed = HashMap::<u64, u64>::new();
+    let mut landed = HashSet::new();
+    let mut blind = 0;
     for &life in &outcome.killed_receivers {
         let words = ledger
             .life(life)
@@ -261,11 +263,15 @@ fn taken(plan: &Plan, ledger: &Ledger, missing: &[u64], outcome: &mut Outcome) {
             .map(|word| word.load(Relaxed));
         // Torn if it was killed in the middle of the copy, and then it had not taken it.
         if let Some(stamp) = Stamp::of_words(&words) {
-            *landed.entry(stamp.message).or_default() += 1;
+            landed.insert(stamp.message);
         }
+        blind += u64::from(words == BLIND);
     }
     for message in missing {
-        if landed.contains_key(message) {
+        if landed.contains(message) {
+            outcome.own += 1;
+        } else if blind > 0 {
+            blind -= 1;
             outcome.own += 1;
         } else {
             outcome.lost += 1;
