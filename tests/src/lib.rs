@@ -6,6 +6,8 @@
 
 pub mod actor;
 pub mod hostile;
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+pub mod lab;
 pub mod model;
 pub mod place;
 pub mod rights;
