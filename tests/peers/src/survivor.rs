@@ -1,0 +1,354 @@
+//! A process that obeys: it holds one end of a queue and does what it is told through a pipe, one command after the
+//! other, each answered with one byte. Peers spin for ever when they are stuck, so whoever asks waits only so long, and a
+//! survivor that does not answer is killed.
+
+use crate::ledger::Ledger;
+use crate::message::message;
+use crate::peer::{Handle, Peer, Side};
+use crate::place::Place;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, pipe, read, write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread::{sleep, yield_now};
+use std::time::{Duration, Instant};
+
+/// What counts as stuck.
+pub const LIMIT: Duration = Duration::from_secs(1);
+
+/// What counts as a fault of the harness.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// For how long nothing comes before what is missing is lost.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// For how long one looks for what is too much.
+const LITTLE: Duration = Duration::from_millis(2);
+
+/// When sending begins, and whether a sender to a queue that overwrites waits for its receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Now; it waits.
+    Now,
+    /// Once the victim has its handle; it does not wait.
+    Attached,
+    /// Once the victim has done its first operations; it does not wait.
+    Warm,
+}
+
+/// What a survivor may be told.
+#[derive(Clone, Copy, Debug)]
+pub enum Command {
+    /// Open the queue, or create it.
+    Open { create: bool },
+    /// As [`Open`](Self::Open), once the victim has its handle.
+    OpenAfterVictim,
+    /// Send these messages, not before that.
+    Send { first: u64, count: u64, when: When },
+    /// Receive so many.
+    Receive { count: u64 },
+    /// Receive until the senders have finished and so many have come, or nothing comes any more.
+    Drain { wanted: u64 },
+    /// Do what the documentation offers to survivors.
+    Recover,
+    /// Give the handle back, and end.
+    End,
+}
+
+/// The child's side of it.
+struct Obedient<'a> {
+    peer: &'a Peer,
+    place: &'a Place,
+    ledger: &'a Ledger,
+    side: Side,
+    handle: Option<Box<dyn Handle>>,
+}
+
+/// Waits, not long.
+pub fn until(mut condition: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    while !condition() {
+        if begin.elapsed() > PATIENCE {
+            return false;
+        }
+        sleep(Duration::from_micros(50));
+    }
+    true
+}
+
+impl Obedient<'_> {
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Open { create } => self.open(create),
+            Command::OpenAfterVictim => {
+                until(|| self.ledger.attached.load(SeqCst)) && self.open(false)
+            }
+            Command::Send { first, count, when } => {
+                let begin = || match when {
+                    When::Now => true,
+                    When::Attached => self.ledger.attached.load(SeqCst),
+                    When::Warm => self.ledger.warm.load(SeqCst),
+                };
+                let paced = self.peer.lossy && when == When::Now;
+                until(begin) && (first..first + count).all(|number| self.send(number, paced))
+            }
+            Command::Receive { count } => self.receive(count),
+            Command::Drain { wanted } => self.drain(wanted),
+            Command::Recover => {
+                self.handle().recover();
+                true
+            }
+            Command::End => {
+                self.handle = None;
+                true
+            }
+        }
+    }
+
+    fn handle(&mut self) -> &mut dyn Handle {
+        self.handle.as_deref_mut().expect("it is open")
+    }
+
+    fn open(&mut self, create: bool) -> bool {
+        match (self.peer.open)(self.place, self.side, create) {
+            Ok(handle) => {
+                self.handle = Some(handle);
+                self.ledger.others.fetch_add(1, SeqCst);
+                true
+            }
+            Err(why) => {
+                eprintln!("{}: {why}", self.peer.name);
+                false
+            }
+        }
+    }
+
+    fn send(&mut self, number: u64, paced: bool) -> bool {
+        let begin = Instant::now();
+        while !self.handle().send(&message(number)) {
+            if begin.elapsed() > LIMIT {
+                return false;
+            }
+            yield_now();
+        }
+        let sent = self.ledger.sent.fetch_add(1, SeqCst) + 1;
+        // A queue that overwrites loses nothing if its receivers have polled before the next message.
+        while paced && self.ledger.polled.load(SeqCst) < sent {
+            if begin.elapsed() > LIMIT {
+                return false;
+            }
+            yield_now();
+        }
+        true
+    }
+
+    /// Receives one message, if there is one.
+    fn poll(&mut self) -> bool {
+        let sent = self.ledger.sent.load(SeqCst);
+        match self.handle().receive() {
+            Some(message) => {
+                self.ledger.survivors.note(&message);
+                true
+            }
+            None => {
+                self.ledger.polled.fetch_max(sent, SeqCst);
+                false
+            }
+        }
+    }
+
+    fn receive(&mut self, count: u64) -> bool {
+        let begin = Instant::now();
+        let mut got = 0;
+        while got < count {
+            if self.poll() {
+                got += 1;
+            } else if begin.elapsed() > PATIENCE {
+                return false;
+            } else {
+                yield_now();
+            }
+        }
+        // Says so to a sender that waits for it.
+        if self.peer.lossy {
+            self.ledger
+                .polled
+                .fetch_max(self.ledger.sent.load(SeqCst), SeqCst);
+        }
+        true
+    }
+
+    fn drain(&mut self, wanted: u64) -> bool {
+        let mut last = Instant::now();
+        let mut got = 0;
+        loop {
+            if self.poll() {
+                got += 1;
+                last = Instant::now();
+                continue;
+            }
+            let patience = if got < wanted { QUIET } else { LITTLE };
+            if !self.ledger.finished.load(SeqCst) {
+                last = Instant::now();
+            } else if last.elapsed() > patience {
+                return true;
+            }
+            yield_now();
+        }
+    }
+}
+
+/// A child, seen from its supervisor. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Survivor {
+    pid: Pid,
+    commands: OwnedFd,
+    answers: OwnedFd,
+    alive: bool,
+}
+
+/// A process that dies with its supervisor.
+pub fn die_with_parent() {
+    // SAFETY: changes only what signal this process gets.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+impl Survivor {
+    /// Forks one.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system refused.
+    pub fn fork(peer: &Peer, place: &Place, ledger: &Ledger, side: Side) -> nix::Result<Self> {
+        let (orders, commands) = pipe()?;
+        let (answers, replies) = pipe()?;
+        // SAFETY: the supervisor has one thread.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Self {
+                pid: child,
+                commands,
+                answers,
+                alive: true,
+            }),
+            ForkResult::Child => {
+                die_with_parent();
+                let mut obedient = Obedient {
+                    peer,
+                    place,
+                    ledger,
+                    side,
+                    handle: None,
+                };
+                loop {
+                    let mut bytes = [0; size_of::<Wire>()];
+                    let done = match read(&orders, &mut bytes) {
+                        Ok(n) if n == bytes.len() => {
+                            let command = decode(bytes);
+                            let done = obedient.obey(command);
+                            let _ = write(&replies, &[u8::from(done)]);
+                            matches!(command, Command::End)
+                        }
+                        _ => true,
+                    };
+                    if done {
+                        // SAFETY: ends the process at once; what the supervisor has to drop is its own.
+                        unsafe { libc::_exit(0) };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells it something; the answer is due later.
+    ///
+    /// # Errors
+    ///
+    /// If it has gone.
+    pub fn tell(&self, command: Command) -> nix::Result<()> {
+        write(&self.commands, &encode(command)).map(drop)
+    }
+
+    /// The next answer, if it comes in time.
+    pub fn answer(&self, within: Duration) -> Option<bool> {
+        let timeout = PollTimeout::try_from(within.as_millis() as u64).ok()?;
+        let mut fds = [PollFd::new(self.answers.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, timeout).ok()? == 0 {
+            return None;
+        }
+        let mut byte = [0];
+        match read(&self.answers, &mut byte) {
+            Ok(1) => Some(byte[0] != 0),
+            _ => None,
+        }
+    }
+
+    /// Tells it something and waits until it is done: true if it did it, and in time.
+    pub fn ask(&self, command: Command, within: Duration) -> bool {
+        self.tell(command).is_ok() && self.answer(within) == Some(true)
+    }
+
+    /// Lets it give its handle back and end by itself. False if it does not, and was killed.
+    pub fn end(mut self) -> bool {
+        let well = self.ask(Command::End, LIMIT);
+        if well {
+            self.alive = waitpid(self.pid, None).is_err();
+        }
+        well
+    }
+}
+
+impl Drop for Survivor {
+    fn drop(&mut self) {
+        if self.alive {
+            // Ours, and not waited for.
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}
+
+/// A command as bytes: what, and three numbers.
+type Wire = [u64; 4];
+
+fn encode(command: Command) -> [u8; size_of::<Wire>()] {
+    let words: Wire = match command {
+        Command::Open { create } => [0, u64::from(create), 0, 0],
+        Command::OpenAfterVictim => [1, 0, 0, 0],
+        Command::Send { first, count, when } => [2, first, count, when as u64],
+        Command::Receive { count } => [3, count, 0, 0],
+        Command::Drain { wanted } => [4, wanted, 0, 0],
+        Command::Recover => [5, 0, 0, 0],
+        Command::End => [6, 0, 0, 0],
+    };
+    let mut bytes = [0; size_of::<Wire>()];
+    for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
+fn decode(bytes: [u8; size_of::<Wire>()]) -> Command {
+    let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at * 8 + byte]));
+    match word(0) {
+        0 => Command::Open {
+            create: word(1) != 0,
+        },
+        1 => Command::OpenAfterVictim,
+        2 => Command::Send {
+            first: word(1),
+            count: word(2),
+            when: match word(3) {
+                0 => When::Now,
+                1 => When::Attached,
+                _ => When::Warm,
+            },
+        },
+        3 => Command::Receive { count: word(1) },
+        4 => Command::Drain { wanted: word(1) },
+        5 => Command::Recover,
+        _ => Command::End,
+    }
+}
