@@ -31,8 +31,10 @@ pub struct Words {
     pub sent: AtomicU64,
     /// How much was sent when a survivor last found nothing to receive. Written by it.
     pub polled: AtomicU64,
-    /// The surviving senders have finished. Written by the supervisor.
-    pub finished: AtomicBool,
+    /// The receivers have received enough. Written by the supervisor.
+    pub settled: AtomicBool,
+    /// How much a survivor could send with nobody receiving. Written by it.
+    pub room: AtomicU64,
     /// Survivors' handles.
     pub others: AtomicU64,
     /// What the victim received.

@@ -4,7 +4,7 @@
 
 use crate::ledger::Ledger;
 use crate::message::message;
-use crate::peer::{Handle, Peer, Side};
+use crate::peer::{CAPACITY, Handle, Peer, Side};
 use crate::place::Place;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,12 +21,6 @@ pub const LIMIT: Duration = Duration::from_secs(1);
 
 /// What counts as a fault of the harness.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// For how long nothing comes before what is missing is lost.
-const QUIET: Duration = Duration::from_millis(200);
-
-/// For how long one looks for what is too much.
-const LITTLE: Duration = Duration::from_millis(2);
 
 /// When sending begins, and whether a sender to a queue that overwrites waits for its receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +42,12 @@ pub enum Command {
     OpenAfterVictim,
     /// Send these messages, not before that.
     Send { first: u64, count: u64, when: When },
-    /// Receive so many.
-    Receive { count: u64 },
-    /// Receive until the senders have finished and so many have come, or nothing comes any more.
-    Drain { wanted: u64 },
+    /// Receive so many, and wait until so many sends have returned.
+    Receive { count: u64, sent: u64 },
+    /// Receive until the supervisor has seen enough.
+    Drain,
+    /// Send as much as there is room for, these and the following.
+    TopUp { first: u64 },
     /// Do what the documentation offers to survivors.
     Recover,
     /// Give the handle back, and end.
@@ -95,8 +91,9 @@ impl Obedient<'_> {
                 let paced = self.peer.lossy && when == When::Now;
                 until(begin) && (first..first + count).all(|number| self.send(number, paced))
             }
-            Command::Receive { count } => self.receive(count),
-            Command::Drain { wanted } => self.drain(wanted),
+            Command::Receive { count, sent } => self.receive(count, sent),
+            Command::Drain => self.drain(),
+            Command::TopUp { first } => self.top_up(first),
             Command::Recover => {
                 self.handle().recover();
                 true
@@ -160,7 +157,7 @@ impl Obedient<'_> {
         }
     }
 
-    fn receive(&mut self, count: u64) -> bool {
+    fn receive(&mut self, count: u64, sent: u64) -> bool {
         let begin = Instant::now();
         let mut got = 0;
         while got < count {
@@ -172,32 +169,31 @@ impl Obedient<'_> {
                 yield_now();
             }
         }
-        // Says so to a sender that waits for it.
-        if self.peer.lossy {
-            self.ledger
-                .polled
-                .fetch_max(self.ledger.sent.load(SeqCst), SeqCst);
+        // The sender may wait for it.
+        let returned = until(|| self.ledger.sent.load(SeqCst) >= sent);
+        self.ledger.polled.fetch_max(sent, SeqCst);
+        returned
+    }
+
+    fn drain(&mut self) -> bool {
+        while !self.ledger.settled.load(SeqCst) {
+            if !self.poll() {
+                yield_now();
+            }
         }
         true
     }
 
-    fn drain(&mut self, wanted: u64) -> bool {
-        let mut last = Instant::now();
-        let mut got = 0;
-        loop {
-            if self.poll() {
-                got += 1;
-                last = Instant::now();
-                continue;
-            }
-            let patience = if got < wanted { QUIET } else { LITTLE };
-            if !self.ledger.finished.load(SeqCst) {
-                last = Instant::now();
-            } else if last.elapsed() > patience {
-                return true;
-            }
-            yield_now();
-        }
+    /// Sends, with nobody receiving, until there is no room.
+    fn top_up(&mut self, first: u64) -> bool {
+        let mut numbers = first..first + 2 * CAPACITY;
+        let sent = numbers.by_ref().take_while(|&number| {
+            // A second look: some find room only when they have asked often.
+            (0..2000).any(|_| self.handle().send(&message(number)))
+        });
+        let sent = sent.count() as u64;
+        self.ledger.room.store(sent, SeqCst);
+        true
     }
 }
 
@@ -318,10 +314,11 @@ fn encode(command: Command) -> [u8; size_of::<Wire>()] {
         Command::Open { create } => [0, u64::from(create), 0, 0],
         Command::OpenAfterVictim => [1, 0, 0, 0],
         Command::Send { first, count, when } => [2, first, count, when as u64],
-        Command::Receive { count } => [3, count, 0, 0],
-        Command::Drain { wanted } => [4, wanted, 0, 0],
-        Command::Recover => [5, 0, 0, 0],
-        Command::End => [6, 0, 0, 0],
+        Command::Receive { count, sent } => [3, count, sent, 0],
+        Command::Drain => [4, 0, 0, 0],
+        Command::TopUp { first } => [5, first, 0, 0],
+        Command::Recover => [6, 0, 0, 0],
+        Command::End => [7, 0, 0, 0],
     };
     let mut bytes = [0; size_of::<Wire>()];
     for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -346,9 +343,13 @@ fn decode(bytes: [u8; size_of::<Wire>()]) -> Command {
                 _ => When::Warm,
             },
         },
-        3 => Command::Receive { count: word(1) },
-        4 => Command::Drain { wanted: word(1) },
-        5 => Command::Recover,
+        3 => Command::Receive {
+            count: word(1),
+            sent: word(2),
+        },
+        4 => Command::Drain,
+        5 => Command::TopUp { first: word(1) },
+        6 => Command::Recover,
         _ => Command::End,
     }
 }

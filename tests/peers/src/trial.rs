@@ -12,9 +12,11 @@ use crate::place::Place;
 use crate::survivor::{Command, LIMIT, PATIENCE, Survivor, When, die_with_parent, until};
 use annulus_tests::lab::step::{Arrival, Trace, Victim, mark};
 use nix::libc;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Operations that the victim completes before the one that it dies in.
 const WARM: u64 = 4;
@@ -25,11 +27,20 @@ const LAP: u64 = CAPACITY + 3;
 /// Messages that survivors send after the kill: two laps.
 const LATER: u64 = 2 * CAPACITY;
 
+/// How many of these come first, and are waited for.
+const HALF: u64 = CAPACITY / 2;
+
 /// The first number of what survivors send before the kill, the victim before, the victim while it dies, and survivors after.
 const BEFORE: u64 = 0;
 const OF_VICTIM: u64 = 1000;
 const LAST: u64 = 2000;
 const AFTER: u64 = 3000;
+
+/// For how long nothing comes before what is missing is lost.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// For how long one looks for what is too much.
+const LITTLE: Duration = Duration::from_millis(2);
 
 /// How full the queue is when the victim begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +85,10 @@ pub struct Outcome {
     pub lost: u64,
     /// The same, of what was sent afterwards.
     pub later: u64,
+    /// Messages sent afterwards that arrived only when more were sent behind them.
+    pub held: u64,
+    /// Slots that no message goes into any more, of a queue that refuses what it has no room for.
+    pub room: u64,
     /// Messages that came again.
     pub duplicated: u64,
     /// Messages that nobody sent like that.
@@ -85,7 +100,42 @@ pub struct Outcome {
 impl Outcome {
     /// Whether nothing went wrong.
     pub fn is_clean(&self) -> bool {
-        self.stuck + self.lost + self.later + self.duplicated + self.torn == 0
+        let nothing_wrong = Self {
+            own: self.own,
+            ..Self::default()
+        };
+        *self == nothing_wrong
+    }
+
+    /// One of each that is not zero.
+    pub fn each(&self) -> Self {
+        Self {
+            stuck: self.stuck.min(1),
+            lost: self.lost.min(1),
+            later: self.later.min(1),
+            held: self.held.min(1),
+            room: self.room.min(1),
+            duplicated: self.duplicated.min(1),
+            torn: self.torn.min(1),
+            own: self.own.min(1),
+        }
+    }
+
+    /// The worst of it, as a letter.
+    pub fn letter(&self) -> char {
+        match self {
+            Self { stuck: 1.., .. } => 'S',
+            Self { lost: 1.., .. } => 'L',
+            Self { torn: 1.., .. } => 'T',
+            Self {
+                duplicated: 1.., ..
+            } => 'D',
+            Self { later: 1.., .. } => 'l',
+            Self { held: 1.., .. } => 'h',
+            Self { room: 1.., .. } => 'r',
+            Self { own: 1.., .. } => 'o',
+            _ => '.',
+        }
     }
 }
 
@@ -94,6 +144,8 @@ impl AddAssign for Outcome {
         self.stuck += other.stuck;
         self.lost += other.lost;
         self.later += other.later;
+        self.held += other.held;
+        self.room += other.room;
         self.duplicated += other.duplicated;
         self.torn += other.torn;
         self.own += other.own;
@@ -242,7 +294,10 @@ impl<'a> Stage<'a> {
                 receiver.ask(Command::Open { create: false }, PATIENCE),
                 "receiver",
             )?;
-            receiver.tell(Command::Receive { count: LAP })?;
+            receiver.tell(Command::Receive {
+                count: LAP,
+                sent: LAP,
+            })?;
             let first = numbers(LAP);
             let send = Command::Send {
                 first,
@@ -281,7 +336,10 @@ impl<'a> Stage<'a> {
                 due.push(receiver);
             }
             if sending || peer.broadcast {
-                receiver.tell(Command::Receive { count: operations })?;
+                receiver.tell(Command::Receive {
+                    count: operations,
+                    sent: 0,
+                })?;
                 due.push(receiver);
             }
         }
@@ -380,20 +438,36 @@ impl<'a> Stage<'a> {
             }
         }
 
-        // The survivors go on.
+        // The survivors go on: half a lap first, to see whether it arrives before there is more.
         let before = ledger.sent.load(SeqCst);
-        let arrived = ledger.survivors.count();
-        let wanted = (committed.len() as u64 + LATER).saturating_sub(arrived + own);
         let (sender, receiver) = (&senders[0], &receivers[0]);
-        receiver.tell(Command::Drain { wanted })?;
-        let send = Command::Send {
-            first: AFTER,
-            count: LATER,
-            when: When::Now,
-        };
-        let sends = sender.ask(send, LIMIT);
-        ledger.finished.store(true, SeqCst);
-        let receives = receiver.answer(LIMIT) == Some(true);
+        let (mut sends, mut receives) = (true, true);
+        let mut expected = committed.clone();
+        let mut half = Vec::new();
+        for (first, count) in [(AFTER, HALF), (AFTER + HALF, LATER - HALF)] {
+            ledger.settled.store(false, SeqCst);
+            receiver.tell(Command::Drain)?;
+            let when = When::Now;
+            sends = sender.ask(Command::Send { first, count, when }, LIMIT);
+            expected.extend(first..first + count);
+            settle(ledger, &expected, own);
+            ledger.settled.store(true, SeqCst);
+            receives = receiver.answer(LIMIT / 2) == Some(true);
+            if !sends || !receives {
+                break;
+            }
+            if first == AFTER {
+                half = ledger.survivors.numbers();
+            }
+        }
+        if sends && receives && peer.refuses {
+            let first = AFTER + LATER;
+            if sender.ask(Command::TopUp { first }, LIMIT) {
+                outcome.room = CAPACITY.saturating_sub(ledger.room.load(SeqCst));
+            } else {
+                sends = false;
+            }
+        }
 
         let mut counts = HashMap::new();
         for number in ledger.survivors.numbers() {
@@ -405,13 +479,16 @@ impl<'a> Stage<'a> {
             numbers.filter(|number| !came(number)).count() as u64
         };
         let last_lap = AFTER + sent.saturating_sub(CAPACITY)..AFTER + sent;
-        let receives = receives && (sent == 0 || last_lap.clone().any(|number| came(&number)));
+        receives &= sent == 0 || last_lap.clone().any(|number| came(&number));
         outcome.stuck = u64::from(!sends || !receives);
         if receives {
             let lost = missing(&mut committed.iter().copied());
             outcome.own = lost.min(own);
             outcome.lost = lost - outcome.own;
             outcome.later = missing(&mut (AFTER..AFTER + sent));
+            outcome.held = (AFTER..AFTER + sent.min(HALF))
+                .filter(|number| came(number) && !half.contains(number))
+                .count() as u64;
         }
         // What its sender was about to commit may have come, once; what was refused may not.
         let refused = *side == Side::Sender && result == NOTHING;
@@ -429,6 +506,27 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(outcome)
+    }
+}
+
+/// Waits until the survivors have received all that is expected, but for so many; or nothing comes any more.
+fn settle(ledger: &Ledger, expected: &[u64], but: u64) {
+    let mut last = Instant::now();
+    let mut count = u64::MAX;
+    while last.elapsed() < QUIET {
+        let now = ledger.survivors.count();
+        if now != count {
+            count = now;
+            last = Instant::now();
+            let numbers: HashSet<_> = ledger.survivors.numbers().into_iter().collect();
+            let missing = expected.iter().filter(|number| !numbers.contains(number));
+            if missing.count() as u64 <= but {
+                // Is there more than there should be?
+                sleep(LITTLE);
+                return;
+            }
+        }
+        sleep(Duration::from_micros(100));
     }
 }
 

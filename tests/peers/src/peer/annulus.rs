@@ -10,6 +10,7 @@ pub const MPMC: Peer = Peer {
     name: "Annulus mpmc",
     package: Some("annulus"),
     open: open::<Mpmc>,
+    itself: "repairs in itself",
     ..super::MPMC
 };
 

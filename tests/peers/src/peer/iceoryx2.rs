@@ -1,5 +1,7 @@
-//! iceoryx2's publish-subscribe, every message to every subscriber, configured to lose nothing: no overflow, and a
-//! publisher that waits for room. `Node::try_cleanup_dead_nodes` removes what dead processes left.
+//! iceoryx2's publish-subscribe, every message to every subscriber: configured to lose nothing, with no overflow and a
+//! publisher that waits for room; and as it is by default, overwriting what was not received in time.
+//! `Node::try_cleanup_dead_nodes` removes what dead processes left; creating a node or opening a service does the
+//! same.
 
 use super::{CAPACITY, Handle, Peer, Recovery, Side};
 use crate::message::Message;
@@ -13,16 +15,24 @@ const CLEANUP: Recovery = Recovery {
     alone: false,
 };
 
-/// Many publishers, many subscribers.
+/// Many publishers, many subscribers, without loss.
 pub const PUBLISH_SUBSCRIBE: Peer = Peer {
     name: "iceoryx2 publish-subscribe",
     package: Some("iceoryx2"),
-    open: |place, side, _create| open(place, side).map_err(|error| error.to_string()),
+    open: |place, side, _create| open(place, side, false).map_err(|error| error.to_string()),
     broadcast: true,
     refuses: false,
     sender_died: Some(CLEANUP),
     receiver_died: Some(CLEANUP),
     ..super::MPMC
+};
+
+/// As it is by default.
+pub const OVERFLOW: Peer = Peer {
+    name: "iceoryx2 publish-subscribe, overflow",
+    open: |place, side, _create| open(place, side, true).map_err(|error| error.to_string()),
+    lossy: true,
+    ..PUBLISH_SUBSCRIBE
 };
 
 /// A port, and the node that it belongs to.
@@ -52,7 +62,11 @@ impl Handle for Port<Subscriber<ipc::Service, Message, ()>> {
     }
 }
 
-fn open(place: &Place, side: Side) -> Result<Box<dyn Handle>, Box<dyn std::error::Error>> {
+fn open(
+    place: &Place,
+    side: Side,
+    overflow: bool,
+) -> Result<Box<dyn Handle>, Box<dyn std::error::Error>> {
     set_log_level(LogLevel::Fatal);
     let mut config = Config::default();
     let root = place.directory().join("iceoryx2");
@@ -67,7 +81,7 @@ fn open(place: &Place, side: Side) -> Result<Box<dyn Handle>, Box<dyn std::error
     let service = node
         .service_builder(&"queue".try_into()?)
         .publish_subscribe::<Message>()
-        .enable_safe_overflow(false)
+        .enable_safe_overflow(overflow)
         .subscriber_max_buffer_size(CAPACITY as usize)
         .max_publishers(4)
         .max_subscribers(4)

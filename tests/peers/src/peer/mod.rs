@@ -67,6 +67,8 @@ pub struct Peer {
     pub broadcast: bool,
     /// Whether it overwrites what was not received: then senders wait for receivers to have polled.
     pub lossy: bool,
+    /// What it does after a death without being asked.
+    pub itself: &'static str,
     /// Whether `send` returns when there is no room.
     pub refuses: bool,
     /// What it offers after the death of a sender.
@@ -81,14 +83,6 @@ impl Peer {
         match dead {
             Side::Sender => self.sender_died,
             Side::Receiver => self.receiver_died,
-        }
-    }
-
-    /// Whether others of this side may be there.
-    pub fn many(&self, side: Side) -> bool {
-        match side {
-            Side::Sender => self.many_senders,
-            Side::Receiver => self.many_receivers,
         }
     }
 
@@ -107,18 +101,20 @@ const MPMC: Peer = Peer {
     many_receivers: true,
     broadcast: false,
     lossy: false,
+    itself: "nothing offered",
     refuses: true,
     sender_died: None,
     receiver_died: None,
 };
 
 /// All of them; ours last.
-pub const PEERS: [Peer; 9] = [
+pub const PEERS: [Peer; 10] = [
     shaq::MPMC,
     shaq::SPSC,
     ringfire::MPMC,
     ringfire::SPMC,
     iceoryx2::PUBLISH_SUBSCRIBE,
+    iceoryx2::OVERFLOW,
     textbook::PLAIN,
     textbook::ROBUST,
     annulus::MPMC,

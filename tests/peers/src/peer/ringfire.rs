@@ -17,6 +17,7 @@ pub const MPMC: Peer = Peer {
     package: Some("ringfire"),
     open: open_mpmc,
     lossy: true,
+    itself: "takes a slot over in itself, 10 ms later",
     refuses: false,
     ..super::MPMC
 };
@@ -28,12 +29,9 @@ pub const SPMC: Peer = Peer {
     open: open_spmc,
     many_senders: false,
     broadcast: true,
+    itself: "forgets dead readers in itself",
     sender_died: Some(Recovery {
         call: "receivers attach again",
-        alone: false,
-    }),
-    receiver_died: Some(Recovery {
-        call: "ReaderRegistry::prune_dead_readers",
         alone: false,
     }),
     ..super::MPMC
@@ -55,12 +53,6 @@ impl Handle for MpmcQueueConsumer<Message> {
 impl Handle for RingProducer<Message> {
     fn send(&mut self, message: &Message) -> bool {
         self.try_push(message).is_ok()
-    }
-
-    fn recover(&mut self) {
-        if let Some(registry) = self.registry() {
-            registry.prune_dead_readers();
-        }
     }
 }
 

@@ -22,6 +22,7 @@ pub const PLAIN: Peer = Peer {
 pub const ROBUST: Peer = Peer {
     name: "robust mutex and semaphores",
     open: |place, _side, create| open(place, create, libc::PTHREAD_MUTEX_ROBUST),
+    itself: "pthread_mutex_consistent in itself",
     ..super::MPMC
 };
 
