@@ -20,19 +20,23 @@
 //!
 //! The exit code says nothing of the other queues: 1 if Annulus has a fault, 2 if the harness has.
 
+mod aftermath;
 mod ledger;
 mod message;
+mod outcome;
 mod peer;
 mod place;
 mod row;
+mod stage;
 mod survivor;
 mod trial;
 
 use peer::{PEERS, Peer, Side};
 use row::{Counts, Row, table};
+use stage::{Fault, Fill, Scenario};
 use std::process::ExitCode;
 use std::time::Instant;
-use trial::{Fault, Fill, Scenario, Trials};
+use trial::Trials;
 
 /// So many kill points in a row at which survivors are stuck are believed to go on like that; with `--quick`, so many.
 const ENOUGH: usize = 64;

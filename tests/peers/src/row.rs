@@ -1,7 +1,7 @@
 //! What the kills of an operation have cost, as a line of the table. Every number is a number of kill points.
 
+use crate::outcome::Outcome;
 use crate::peer::{Peer, Side};
-use crate::trial::Outcome;
 use std::fmt::Write;
 use std::ops::AddAssign;
 

@@ -91,29 +91,29 @@ fn open(place: &Place, side: Side, create: bool, many: bool) -> Opened {
         spsc::minimum_file_size::<Message>(capacity)
     };
     match (many, side, create) {
-        // SAFETY: only the first process of a trial creates, and all use the same type, which is plain words.
         (true, Side::Sender, true) => {
+            // SAFETY: only the first process of a trial creates; all use the same type, which is plain words.
             boxed(unsafe { mpmc::Producer::<Message>::create(&file, size) })
         }
-        // SAFETY: as above.
-        (true, Side::Sender, false) => boxed(unsafe { mpmc::Producer::<Message>::join(&file) }),
-        // SAFETY: as above.
-        (true, Side::Receiver, true) => {
-            boxed(unsafe { mpmc::Consumer::<Message>::create(&file, size) })
+        (true, Side::Sender, false) => {
+            // SAFETY: as above.
+            boxed(unsafe { mpmc::Producer::<Message>::join(&file) })
         }
-        // SAFETY: as above.
-        (true, Side::Receiver, false) => boxed(unsafe { mpmc::Consumer::<Message>::join(&file) }),
-        // SAFETY: as above; there is no other living sender.
+        (true, Side::Receiver, _) => {
+            // SAFETY: as above.
+            boxed(unsafe { mpmc::Consumer::<Message>::join(&file) })
+        }
         (false, Side::Sender, true) => {
+            // SAFETY: as above; there is no other living sender.
             boxed(unsafe { spsc::Producer::<Message>::create(&file, size) })
         }
-        // SAFETY: as above.
-        (false, Side::Sender, false) => boxed(unsafe { spsc::Producer::<Message>::join(&file) }),
-        // SAFETY: as above; there is no other living receiver.
-        (false, Side::Receiver, true) => {
-            boxed(unsafe { spsc::Consumer::<Message>::create(&file, size) })
+        (false, Side::Sender, false) => {
+            // SAFETY: as above.
+            boxed(unsafe { spsc::Producer::<Message>::join(&file) })
         }
-        // SAFETY: as above.
-        (false, Side::Receiver, false) => boxed(unsafe { spsc::Consumer::<Message>::join(&file) }),
+        (false, Side::Receiver, _) => {
+            // SAFETY: as above; there is no other living receiver.
+            boxed(unsafe { spsc::Consumer::<Message>::join(&file) })
+        }
     }
 }
