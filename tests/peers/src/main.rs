@@ -16,7 +16,8 @@
 //! Without `--summary` each scenario has a line before that, with a letter for each kill point, the worst
 //! that was found there (in the order S L T D l h r; o is a message that the victim had for itself, and no fault).
 //!
-//! Where 64 kill points in a row leave survivors stuck, only every 16th is tried until one does not: each costs a second.
+//! Where 64 kill points in a row leave survivors stuck, only every 16th is tried until one does not: each costs a
+//! second. `--quick` tries every 7th, of queues that are half full.
 //!
 //! The exit code says nothing of the other queues: 1 if Annulus has a fault, 2 if the harness has.
 
@@ -38,8 +39,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 use trial::Trials;
 
-/// So many kill points in a row at which survivors are stuck are believed to go on like that; with `--quick`, so many.
+/// So many kill points in a row at which survivors are stuck are believed to go on like that.
 const ENOUGH: usize = 64;
+
+/// The same for `--quick`.
 const QUICKLY_ENOUGH: usize = 8;
 
 /// Then one of so many is tried.
@@ -162,6 +165,7 @@ fn rows(options: &Options) -> Result<Vec<Row>, Fault> {
 }
 
 fn main() -> ExitCode {
+    place::sweep();
     let done = Options::parse(std::env::args().skip(1))
         .and_then(|options| rows(&options).map(|rows| (options, rows)));
     match done {

@@ -29,3 +29,18 @@ pub fn number(message: &Message) -> u64 {
         number != TORN && (1..message.len()).all(|at| message[at] == word(number, at as u64));
     if whole { number } else { TORN }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_known_and_a_mixture_is_torn() {
+        assert_eq!(number(&message(7)), 7);
+        for at in 0..8 {
+            let mut mixed = message(7);
+            mixed[at] = message(8)[at];
+            assert_eq!(number(&mixed), TORN, "word {at}");
+        }
+    }
+}
