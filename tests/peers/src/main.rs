@@ -13,11 +13,13 @@
 //! - *room lost*: the queue takes fewer messages than before;
 //! - *duplicated*, *torn*: a message came twice, or with other bytes than anybody sent.
 //!
-//! Without `--summary` each scenario has a line before that, with a letter for each kill point, the worst
+//! Without `--summary` or `--markdown` each scenario has a line before that, with a letter for each kill point, the worst
 //! that was found there (in the order S L T D l h r; o is a message that the victim had for itself, and no fault).
 //!
 //! Where 64 kill points in a row leave survivors stuck, only every 16th is tried until one does not: each costs a
 //! second. `--quick` tries every 7th, of queues that are half full.
+//!
+//! A fault that the kill point before did not have counts if it is found a second time; but of Annulus each counts.
 //!
 //! The exit code says nothing of the other queues: 1 if Annulus has a fault, 2 if the harness has.
 
@@ -102,7 +104,14 @@ fn run(scenario: Scenario, options: &Options) -> Result<Counts, Fault> {
     let (mut stuck, mut thin) = (0, false);
     let mut step = 0;
     while step <= trials.last() {
-        let outcome = trials.kill_after(step)?;
+        let mut outcome = trials.kill_after(step)?;
+        // On a busy machine somebody may be slow. Of ours everything counts.
+        if !outcome.is_clean()
+            && !letters.ends_with(outcome.letter())
+            && !scenario.peer.is_control()
+        {
+            outcome = trials.kill_after(step)?;
+        }
         if outcome.stuck == 0 && thin {
             // Back to where it may have begun.
             step -= THIN * usual - usual;
@@ -115,7 +124,7 @@ fn run(scenario: Scenario, options: &Options) -> Result<Counts, Fault> {
         letters.push(outcome.letter());
         step += if thin { THIN * usual } else { usual };
     }
-    if !options.summary {
+    if !options.summary && !options.markdown {
         let Scenario {
             peer,
             side,
