@@ -3,12 +3,13 @@
 //! Where the victim was the only one of its side, a new process takes its place. Before they go on survivors may make the
 //! call that the queue's documentation offers them, and end before it those that it wants gone.
 
+use crate::command::{Command, When};
 use crate::ledger::{DONE, Ledger, NOTHING};
 use crate::message::TORN;
 use crate::outcome::Outcome;
 use crate::peer::{CAPACITY, Side};
 use crate::stage::{Fault, LAST, Stage};
-use crate::survivor::{Command, LIMIT, Survivor, When};
+use crate::survivor::{LIMIT, Survivor};
 use annulus_tests::lab::step::Victim;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::SeqCst;

@@ -24,6 +24,7 @@
 //! The exit code says nothing of the other queues: 1 if Annulus has a fault, 2 if the harness has.
 
 mod aftermath;
+mod command;
 mod ledger;
 mod message;
 mod outcome;

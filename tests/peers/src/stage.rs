@@ -4,11 +4,12 @@
 //! The ring has gone round once, and is then filled as asked. The victim has done a few operations of its own, and where
 //! it sends, the last messages in the queue are its own.
 
+use crate::command::{Command, When};
 use crate::ledger::{DONE, Ledger, NOTHING};
 use crate::message::message;
 use crate::peer::{CAPACITY, Handle, Peer, Side};
 use crate::place::Place;
-use crate::survivor::{Command, PATIENCE, Survivor, When, die_with_parent, until};
+use crate::survivor::{PATIENCE, Survivor, die_with_parent, until};
 use annulus_tests::lab::step::{Victim, mark};
 use nix::libc;
 use std::sync::atomic::Ordering::SeqCst;
