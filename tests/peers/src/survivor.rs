@@ -95,7 +95,7 @@ impl Obedient<'_> {
     fn send(&mut self, number: u64, paced: bool) -> bool {
         let begin = Instant::now();
         while !self.handle().send(&message(number)) {
-            if begin.elapsed() > LIMIT {
+            if begin.elapsed() > PATIENCE {
                 return false;
             }
             yield_now();
@@ -103,7 +103,7 @@ impl Obedient<'_> {
         let sent = self.ledger.sent.fetch_add(1, SeqCst) + 1;
         // A queue that overwrites loses nothing if its receivers have polled before the next message.
         while paced && self.ledger.polled.load(SeqCst) < sent {
-            if begin.elapsed() > LIMIT {
+            if begin.elapsed() > PATIENCE {
                 return false;
             }
             yield_now();
