@@ -174,8 +174,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     if asked.list {
-        tasks.iter().for_each(|task| println!("{task}"));
-        games.iter().for_each(|game| println!("{game}"));
+        let names = tasks.iter().map(|task| format!("{task}\n"));
+        let names = names.chain(games.iter().map(|game| format!("{game}\n")));
+        // Whoever reads no further has seen enough.
+        let _ = std::io::stdout().write_all(names.collect::<String>().as_bytes());
         return ExitCode::SUCCESS;
     }
     let mut settings = Settings {
