@@ -85,7 +85,16 @@ impl Name {
 
     /// A new path, in a new directory.
     pub fn file() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        Self::file_in(&std::env::temp_dir())
+    }
+
+    /// A new path, in a new directory in memory, where nobody waits for a disk.
+    pub fn file_in_memory() -> Self {
+        Self::file_in(Path::new("/dev/shm"))
+    }
+
+    fn file_in(parent: &Path) -> Self {
+        let dir = tempfile::tempdir_in(parent).expect("a temporary directory can be made");
         let path = dir.path().join("ring");
         Self::of(Location::File(path), Some(dir))
     }

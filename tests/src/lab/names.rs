@@ -236,7 +236,11 @@ fn survive<F: Form, K: Protocol>(cell: &NameCell, name: &Name, told: bool) -> Re
 /// Kills a victim after each chosen step.
 pub fn kill<F: Form, K: Protocol>(cell: &NameCell, choice: Choice, watch: &Watch) -> Report {
     let mut report = Report::new(cell.row());
-    let name = Name::on(cell.medium).expect("a medium with names");
+    // Survivors have a second, which a disk may well take.
+    let name = match cell.medium {
+        Medium::File => Name::file_in_memory(),
+        medium => Name::on(medium).expect("a medium with names"),
+    };
     let page = Page::new();
     let bring = || -> Result<Victim, Fault> {
         page[0].store(0, Relaxed);
