@@ -187,7 +187,7 @@ impl Ledger {
         message < self.counts().drawn.load(Relaxed).min(MESSAGES as u64)
     }
 
-    /// Draws the first of [`DRAW`] new numbers.
+    /// Draws the first of `DRAW` new numbers.
     ///
     /// # Panics
     ///
