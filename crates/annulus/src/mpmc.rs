@@ -441,12 +441,15 @@ impl SendSide for Tx {
             let void = self.words.word(rest, claim.units - used, who::VOID);
             // Release: as in `split`.
             self.view.sender_word(rest).store(void, Release);
-            self.gave_up(claim.units - used);
         }
         let ready = self.words.word(claim.position, first, who::READY);
         // Release: pairs with the Acquire in `record_at`; payload and later words are visible before it.
         self.view.sender_word(claim.position).store(ready, Release);
         self.view.lease(self.lease).sent.add_alone(used);
+        if used < claim.units {
+            // Not before the commit: should we be killed before it, the repair counts the whole claim.
+            self.gave_up(claim.units - used);
+        }
     }
 
     fn abort(&mut self, claim: Claim) {
