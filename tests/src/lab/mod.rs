@@ -11,6 +11,7 @@ pub mod names;
 pub mod page;
 pub mod pairs;
 pub mod pids;
+pub mod program;
 pub mod row;
 pub mod run;
 pub mod stage;
