@@ -569,12 +569,14 @@ fn a_forked_childs_copies_mean_nothing() {
     let mut options = FifoOptions::new();
     let mut rx = options.patience(PATIENCE).receiver(place.path()).unwrap();
     let mut tx = options.sender(place.path()).unwrap();
+    let other = place.dir.path().join("other");
+    let mut other_rx = options.receiver(&other).unwrap();
+    let other_tx = options.sender(&other).unwrap();
     let (mut pipe_tx, mut pipe_rx) = annulus_pipe::pair().unwrap();
     // SAFETY: the child closes descriptors and ends; it takes no lock that another thread may hold.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
-            // Closes all four, as if by their drop, without freeing memory that a thread may have locked.
-            drop((tx, rx, pipe_tx, pipe_rx));
+            drop((tx, rx, pipe_tx, pipe_rx, other_tx));
             // SAFETY: ends the child at once.
             unsafe { nix::libc::_exit(0) };
         }
@@ -601,6 +603,8 @@ fn a_forked_childs_copies_mean_nothing() {
     assert_eq!(pipe_rx.recv(&mut bytes), Err(RecvError::PeerDead));
     rx.die();
     assert_eq!(tx.send(b"nobody"), Err(SendError::PeerDead(())));
+    other_tx.die();
+    assert_eq!(other_rx.recv(&mut bytes), Err(RecvError::PeerDead));
 }
 
 #[test]
@@ -611,6 +615,11 @@ fn many_senders_die_in_the_middle_of_a_record_and_are_forgotten() {
     let mut living = FifoOptions::new().sender(place.path()).unwrap();
     let long = vec![7; 300_000];
     let mut bytes = vec![];
+    // One that lives is in the middle, too, and is not forgotten.
+    let mut slow = FifoOptions::new().sender(place.path()).unwrap();
+    let record = vec![9; 300_000];
+    assert_eq!(slow.try_send(&record), Err(TrySendError::Full(())));
+    assert!(rx.try_recv(&mut bytes).is_err());
     for number in 0..100_u32 {
         let word = number.to_le_bytes();
         let mut dying = FifoOptions::new().sender(place.path()).unwrap();
@@ -629,5 +638,9 @@ fn many_senders_die_in_the_middle_of_a_record_and_are_forgotten() {
         assert_eq!(bytes, word);
     }
     drop(living);
+    let sending = thread::spawn(move || slow.send(&record));
+    assert_eq!(rx.recv(&mut bytes), Ok(300_000));
+    assert!(bytes.iter().all(|&byte| byte == 9));
+    sending.join().unwrap().unwrap();
     assert_eq!(rx.recv(&mut bytes), Err(RecvError::Disconnected));
 }

@@ -128,7 +128,7 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Sends records from `from` on until there are `count`, in all ways; or until it fails.
+/// Sends `count` records, in all ways, or until it fails.
 pub fn send_all(to: &mut impl Sender, sender: u32, count: u32) -> Result<(), SendTimeoutError> {
     for number in 0..count {
         let record = record(sender, number);
@@ -136,9 +136,9 @@ pub fn send_all(to: &mut impl Sender, sender: u32, count: u32) -> Result<(), Sen
             let sent = match number % 3 {
                 0 => to.send(&record).map_err(Into::into),
                 1 => to.send_timeout(&record, Duration::from_micros(300)),
-                _ => to.try_send(&record).or_else(|error| match error.or_full() {
-                    Ok(error) => Err(error.into()),
-                    Err(()) => Err(SendTimeoutError::Timeout(())),
+                _ => to.try_send(&record).map_err(|error| match error.or_full() {
+                    Ok(error) => error.into(),
+                    Err(()) => SendTimeoutError::Timeout(()),
                 }),
             };
             match sent {
