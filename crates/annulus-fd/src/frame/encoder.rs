@@ -159,7 +159,7 @@ impl Encoder {
 }
 
 /// Parts that are shorter together are written as one: copying them costs less than handing the kernel four.
-const SHORT: usize = 4096;
+const SHORT: usize = 512;
 
 /// Writes what is left of the parts after their first `written` bytes. True when that is all.
 fn put<E>(
