@@ -1,0 +1,34 @@
+//! What the tests share: places to meet at that leave nothing behind.
+
+use annulus_socket::{Address, Kind};
+use std::path::PathBuf;
+
+/// A directory of one's own, or a port that the kernel chooses.
+pub struct Place {
+    kind: Kind,
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new(kind: Kind) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("annulus-")
+            .tempdir()
+            .expect("a directory");
+        Self { kind, directory }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    pub fn address(&self) -> Address {
+        match self.kind {
+            Kind::UnixStream => Address::UnixStream(self.path()),
+            Kind::UnixSeqpacket => Address::UnixSeqpacket(self.path()),
+            Kind::UnixDatagram => Address::UnixDatagram(self.path()),
+            Kind::Tcp => Address::Tcp("127.0.0.1:0".into()),
+            Kind::Udp => Address::Udp("127.0.0.1:0".into()),
+        }
+    }
+}
