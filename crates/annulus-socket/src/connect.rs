@@ -3,7 +3,7 @@
 use crate::address::{Address, Kind};
 use crate::file::unix_address;
 use crate::greeting::Greeting;
-use crate::limits::os;
+use crate::limits::{self, os};
 use crate::link::{self, End, Link, Met};
 use crate::listen::{io_reason, resolve};
 use crate::meet;
@@ -189,8 +189,9 @@ impl SocketOptions {
                     Err(Errno::ECONNREFUSED) => return Ok(None),
                     Err(errno) => return Err(os("recv", errno)),
                 }
-                let fds = [(post.socket().as_fd(), PollFlags::POLLIN)];
-                wait::sleep(&fds, wait::earlier(until, next)).map_err(|e| os("poll", e))?;
+                let fd = post.socket().as_fd();
+                let until = wait::earlier(until, next);
+                wait::sleep(fd, PollFlags::POLLIN, until).map_err(limits::fault)?;
             }
             if wait::passed(until) {
                 return Err(OpenReason::TimedOut);
@@ -302,5 +303,6 @@ fn pause(
     if wait::passed(until) {
         return Err(OpenReason::TimedOut);
     }
-    wait::sleep(&[(fd, events)], until).map_err(|e| os("poll", e))
+    wait::sleep(fd, events, until).map_err(limits::fault)?;
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! The two ends as the contract wants them: waiting, deadlines, and errors that stick, written once
 //! over one small trait each, [`Outgoing`] and [`Incoming`].
 //!
-//! A transport only ever *attempts*, and says how to sleep until the next attempt is worth it. So
-//! no call waits inside the kernel, a signal ends none, and each deadline is kept here.
+//! No call waits in the kernel but in `poll`: a transport attempts, sleeps until another attempt is worth
+//! it, and attempts again. So a signal ends none, and what can be done at once is done.
 
 use crate::address::Kind;
 use crate::wait;
@@ -13,7 +13,7 @@ use annulus_channel::{
 use nix::errno::Errno;
 use std::fmt;
 use std::process;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why an attempt did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +31,7 @@ pub(crate) enum Stop {
 impl Stop {
     /// A call that the system refused.
     pub(crate) fn os(call: &'static str, errno: Errno) -> Self {
-        Self::Fault(Fault::Os {
-            call,
-            errno: errno as i32,
-        })
+        Self::Fault(wait::os(call, errno))
     }
 }
 
@@ -54,16 +51,44 @@ pub(crate) fn is_end(errno: Errno) -> bool {
     )
 }
 
-/// A sending end that never waits.
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// How long a call waits.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// Until this moment, or for ever.
+    Until(Option<Instant>),
+}
+
+impl Patience {
+    /// Whether there is none left.
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Until(until) => wait::passed(until),
+        }
+    }
+
+    /// Its end, or that of a slice of it.
+    pub(crate) fn slice(self, slice: Duration) -> Option<Instant> {
+        let until = match self {
+            Self::None => None,
+            Self::Until(until) => until,
+        };
+        wait::earlier(until, Instant::now() + slice)
+    }
+}
+
+/// A sending end.
 pub(crate) trait Outgoing: Send {
-    /// Sends the record, or as much of it as there is room for; goes on with it when called again.
-    fn attempt(&mut self, record: &[u8]) -> Result<(), Stop>;
-
-    /// Gives up the record that was attempted: nothing of it will be received.
-    fn abandon(&mut self);
-
-    /// Sleeps until another attempt may do better, or until the moment.
-    fn sleep(&mut self, until: Option<Instant>) -> Result<(), Stop>;
+    /// Sends the record, with patience for room. After an error nothing of it will be received.
+    fn send(&mut self, record: &[u8], patience: Patience) -> Result<(), Stop>;
 
     /// Says goodbye. Best effort: whoever does not hear it takes us for dead.
     fn goodbye(&mut self);
@@ -91,13 +116,6 @@ pub(crate) fn capabilities(kind: Kind) -> Capabilities {
         persistent: false,
         crosses_machines: !kind.is_unix(),
     }
-}
-
-/// How long a call waits.
-#[derive(Clone, Copy)]
-enum Patience {
-    None,
-    Until(Option<Instant>),
 }
 
 /// The sending end of a socket.
@@ -175,26 +193,11 @@ impl Sender {
         if let Some(end) = self.end {
             return Err(end);
         }
-        let stop = loop {
-            match self.way.attempt(record) {
-                Ok(()) => return Ok(()),
-                Err(Stop::NotNow) => {}
-                Err(end) => break end,
-            }
-            match patience {
-                Patience::Until(until) if !wait::passed(until) => {
-                    if let Err(end) = self.way.sleep(until) {
-                        break end;
-                    }
-                }
-                _ => {
-                    self.way.abandon();
-                    return Err(Stop::NotNow);
-                }
-            }
-        };
-        self.end = Some(stop);
-        Err(stop)
+        let sent = self.way.send(record, patience);
+        if let Err(end) = sent {
+            self.end = Some(end).filter(|&end| end != Stop::NotNow);
+        }
+        sent
     }
 
     fn too_large<E>(&self, len: usize, error: impl FnOnce(usize, usize) -> E) -> Result<(), E> {
@@ -300,7 +303,7 @@ impl Receiver {
                 Err(end) => break end,
             }
             match patience {
-                Patience::Until(until) if !wait::passed(until) => {
+                Patience::Until(until) if !patience.is_over() => {
                     if let Err(end) = self.way.sleep(until) {
                         break end;
                     }

@@ -4,17 +4,12 @@
 //! number given to `SO_SNDBUF`, up to twice the setting; a channel takes at most half of that, so
 //! that room for a last word (the goodbye of an orderly close) can always be made.
 
-use annulus_channel::OpenReason;
+use annulus_channel::{Fault, OpenReason};
+pub(crate) use annulus_fd::limits::sysctl;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use std::os::fd::BorrowedFd;
-
-/// The setting of this name, if the kernel shows it here.
-pub(crate) fn setting(name: &str) -> Option<u64> {
-    let path = format!("/proc/sys/{}", name.replace('.', "/"));
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
-}
 
 const WMEM: &str = "net.core.wmem_max";
 const RMEM: &str = "net.core.rmem_max";
@@ -32,7 +27,7 @@ pub(crate) fn set_receive_room(fd: BorrowedFd<'_>, bytes: usize) -> Result<(), O
 }
 
 fn within(name: &'static str, bytes: usize) -> Result<(), OpenReason> {
-    match setting(name) {
+    match sysctl(name) {
         Some(limit) if bytes as u64 > limit => Err(OpenReason::Limit {
             setting: name,
             limit,
@@ -49,7 +44,7 @@ pub(crate) fn send_room(fd: BorrowedFd<'_>) -> Result<usize, OpenReason> {
 
 /// Makes room for a last word.
 pub(crate) fn make_room(fd: BorrowedFd<'_>) {
-    let most = setting(WMEM).unwrap_or(u64::from(u16::MAX)) as usize;
+    let most = sysctl(WMEM).unwrap_or(u64::from(u16::MAX)) as usize;
     // If it is refused, there is no room, and the caller finds that out.
     let _ = setsockopt(&fd, sockopt::SndBuf, &most);
 }
@@ -72,7 +67,7 @@ pub(crate) fn os(call: &'static str, errno: Errno) -> OpenReason {
             }
         }
         Errno::ENFILE => {
-            let limit = setting("fs.file-max").unwrap_or(0);
+            let limit = sysctl("fs.file-max").unwrap_or(0);
             OpenReason::Limit {
                 setting: "fs.file-max",
                 limit,
@@ -86,5 +81,14 @@ pub(crate) fn os(call: &'static str, errno: Errno) -> OpenReason {
             call,
             errno: errno as i32,
         },
+    }
+}
+
+/// The reason of a wait that failed.
+pub(crate) fn fault(fault: Fault) -> OpenReason {
+    match fault {
+        Fault::Os { call, errno } => os(call, Errno::from_raw(errno)),
+        // Nothing else happens to a wait.
+        _ => OpenReason::TimedOut,
     }
 }

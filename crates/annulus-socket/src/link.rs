@@ -3,6 +3,7 @@
 use crate::address::Kind;
 use crate::greeting::{Greeting, LEN, Role};
 use crate::handle::{Receiver, Sender};
+use crate::limits;
 use crate::packet::{self, Packets};
 use crate::stream::{self, Bytes, Plain};
 use crate::udp;
@@ -114,7 +115,7 @@ pub(crate) fn hear(
             Ok(count) => len += count,
             Err(Errno::EAGAIN) => pause(bytes, PollFlags::POLLIN, until)?,
             Err(Errno::ECONNRESET | Errno::EPIPE) => return Ok(None),
-            Err(errno) => return Err(crate::limits::os("recv", errno)),
+            Err(errno) => return Err(limits::os("recv", errno)),
         }
     }
     Ok(Some(heard))
@@ -132,7 +133,7 @@ pub(crate) fn say(
             Ok(count) => said += count,
             Err(Errno::EAGAIN) => pause(bytes, PollFlags::POLLOUT, until)?,
             Err(Errno::ECONNRESET | Errno::EPIPE) => return Ok(false),
-            Err(errno) => return Err(crate::limits::os("send", errno)),
+            Err(errno) => return Err(limits::os("send", errno)),
         }
     }
     Ok(true)
@@ -146,7 +147,8 @@ fn pause(
     if wait::passed(until) {
         return Err(OpenReason::TimedOut);
     }
-    wait::sleep(&[(bytes.fd(), events)], until).map_err(|e| crate::limits::os("poll", e))
+    wait::sleep(bytes.fd(), events, until).map_err(limits::fault)?;
+    Ok(())
 }
 
 /// The greetings of the end that came: says its own, hears the other. `None` if nobody answers.

@@ -4,7 +4,7 @@ use crate::address::{Address, Kind};
 use crate::connect::peer_user;
 use crate::file::{self, Name};
 use crate::greeting::Greeting;
-use crate::limits::os;
+use crate::limits::{self, os};
 use crate::link::{self, End, Link, Met};
 use crate::meet;
 use crate::options::{SocketOptions, unix_type};
@@ -330,7 +330,8 @@ fn pause(fd: BorrowedFd<'_>, until: Option<Instant>) -> Result<(), OpenReason> {
     if wait::passed(until) {
         return Err(OpenReason::TimedOut);
     }
-    wait::sleep(&[(fd, PollFlags::POLLIN)], until).map_err(|e| os("poll", e))
+    wait::sleep(fd, PollFlags::POLLIN, until).map_err(limits::fault)?;
+    Ok(())
 }
 
 /// The first of the addresses behind a name that can be bound.

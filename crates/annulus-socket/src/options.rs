@@ -19,7 +19,7 @@ pub(crate) const MAX_RECORD: usize = 16 << 20;
 const TCP_ROOM: u64 = 256 << 10;
 /// What UDP may hold that has arrived, as far as the system allows.
 const UDP_ROOM: usize = 8 << 20;
-/// The least room of a stream: two chunks.
+/// The least room of a stream: two frames.
 const LEAST_ROOM: usize = 64 << 10;
 
 /// Whose processes may be the peer on a Unix socket. Root always may.
@@ -237,7 +237,7 @@ impl SocketOptions {
                     set(setsockopt(&fd, sockopt::TcpUserTimeout, &(seconds * 1000)))?;
                 }
                 // Fixed, so that room for the goodbye can be made above it.
-                let usual = limits::setting("net.core.wmem_max").unwrap_or(TCP_ROOM).min(TCP_ROOM);
+                let usual = limits::sysctl("net.core.wmem_max").unwrap_or(TCP_ROOM).min(TCP_ROOM);
                 let send = room.unwrap_or(usual as usize).max(LEAST_ROOM);
                 limits::set_send_room(fd, send)?;
                 return match room {

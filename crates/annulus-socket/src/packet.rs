@@ -7,7 +7,7 @@
 //! a *line* beside it, a stream socket on which nothing is sent but a goodbye, and whose end is the
 //! peer's. What was sent before is looked for once more after the line has ended.
 
-use crate::handle::{Incoming, Outgoing, Stop, is_end};
+use crate::handle::{Incoming, Outgoing, Patience, Stop, is_end};
 use crate::limits;
 use crate::wait::{self, SLICE};
 use annulus_channel::Fault;
@@ -99,8 +99,8 @@ impl Packets {
         limits::make_room(self.socket.as_fd());
         let until = Instant::now() + LAST_WORD;
         while self.send(GOODBYE, &[]) == Err(Errno::EAGAIN) && Instant::now() < until {
-            let fds = [(self.socket.as_fd(), PollFlags::POLLOUT)];
-            if wait::sleep(&fds, wait::earlier(Some(until), Instant::now() + SLICE)).is_err() {
+            let slice = wait::earlier(Some(until), Instant::now() + SLICE);
+            if wait::sleep(self.socket.as_fd(), PollFlags::POLLOUT, slice).is_err() {
                 return;
             }
         }
@@ -109,10 +109,10 @@ impl Packets {
     fn sleep(&self, events: PollFlags, until: Option<Instant>) -> Result<(), Stop> {
         let one = (self.socket.as_fd(), events);
         match &self.line {
-            None => wait::sleep(&[one], until),
-            Some(line) => wait::sleep(&[one, (line.as_fd(), PollFlags::POLLIN)], until),
-        }
-        .map_err(|e| Stop::os("poll", e))
+            None => wait::sleep(one.0, one.1, until)?,
+            Some(line) => wait::sleep_on_two(one, (line.as_fd(), PollFlags::POLLIN), until)?,
+        };
+        Ok(())
     }
 }
 
@@ -120,24 +120,26 @@ impl Packets {
 pub(crate) struct Out(pub(crate) Packets);
 
 impl Outgoing for Out {
-    fn attempt(&mut self, record: &[u8]) -> Result<(), Stop> {
-        match self.0.send(RECORD, record) {
-            Ok(()) => Ok(()),
-            Err(Errno::EAGAIN) => Err(self.0.news(false).unwrap_or(Stop::NotNow)),
-            Err(errno) if is_end(errno) => Err(self.0.news(true).unwrap_or(Stop::Dead)),
-            Err(errno) => Err(Stop::os("sendmsg", errno)),
+    fn send(&mut self, record: &[u8], patience: Patience) -> Result<(), Stop> {
+        loop {
+            match self.0.send(RECORD, record) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EAGAIN) => {}
+                Err(errno) if is_end(errno) => {
+                    return Err(self.0.news(true).unwrap_or(Stop::Dead));
+                }
+                Err(errno) => return Err(Stop::os("sendmsg", errno)),
+            }
+            if let Some(end) = self.0.news(false) {
+                return Err(end);
+            }
+            if patience.is_over() {
+                return Err(Stop::NotNow);
+            }
+            // The socket's own arrivals matter where it is its own line.
+            let events = PollFlags::POLLOUT | PollFlags::POLLIN;
+            self.0.sleep(events, patience.slice(SLICE))?;
         }
-    }
-
-    fn abandon(&mut self) {
-        // A message goes whole or not at all.
-    }
-
-    fn sleep(&mut self, until: Option<Instant>) -> Result<(), Stop> {
-        let until = wait::earlier(until, Instant::now() + SLICE);
-        // The socket's own arrivals matter where it is its own line.
-        let events = PollFlags::POLLOUT | PollFlags::POLLIN;
-        self.0.sleep(events, until)
     }
 
     fn goodbye(&mut self) {

@@ -1,23 +1,12 @@
-//! Records over a stream of bytes.
+//! Records over a stream of bytes, in the frames of [`annulus_fd::frame`]: a record that met its
+//! deadline in the middle is given up, or taken up again, so it was not sent, wherever the stream stood.
 //!
-//! A record travels as chunks of at most [`CHUNK`] bytes:
-//!
-//! ```text
-//! length (4 bytes, little-endian) | that many bytes of the record | fate (1 byte)
-//! ```
-//!
-//! The fate comes last because only then it is known. `MORE`: the record goes on in the next chunk.
-//! `END`: it is whole. `VOID`: the sender ran out of time in the middle; what came of the record is
-//! dropped. So a send whose deadline passes has sent nothing, wherever the stream stood. It owes the
-//! stream the rest of the chunk (no more than that), and pays with the next call. The length
-//! [`GOODBYE`] alone says that the peer has closed; a stream that ends without it was torn off.
-//!
-//! Nothing but a goodbye ever travels from the receiver to the sender.
+//! Nothing but a goodbye ever travels from the receiver to the sender: a frame's head of all ones.
 
-use crate::handle::{Incoming, Outgoing, Stop, is_end};
+use crate::handle::{Incoming, Outgoing, Patience, Stop, is_end};
 use crate::limits;
 use crate::wait::{self, SLICE};
-use annulus_channel::Fault;
+use annulus_fd::frame::{Decoder, Encoder, Next};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, sendmsg, shutdown};
@@ -25,18 +14,10 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The longest chunk. A Unix socket takes one whole or not at all.
-pub(crate) const CHUNK: usize = 32 << 10;
-/// In a length's place: the peer has closed.
-const GOODBYE: u32 = u32::MAX;
-const LENGTH: usize = 4;
-const MORE: u8 = 1;
-const END: u8 = 2;
-const VOID: u8 = 3;
-/// Bytes around a chunk.
-const AROUND: usize = LENGTH + 1;
-/// How much is read at once.
-const READ: usize = 64 << 10;
+/// The longest part of a record in one frame. A Unix socket takes one whole or not at all.
+pub(crate) const FRAGMENT: usize = 32 << 10;
+/// The receiver's goodbye.
+const GOODBYE: [u8; 4] = [0xff; 4];
 /// How long a goodbye waits for room that cannot be made.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -79,86 +60,39 @@ impl Bytes for Plain {
     }
 }
 
-/// The sending end.
-pub(crate) struct Out {
+/// What the sending end writes to.
+struct Wire {
     bytes: Box<dyn Bytes>,
-    /// What of the record under way has gone in whole chunks.
-    gone: usize,
-    /// The length of the chunk under way, and what of its frame has gone.
-    chunk: usize,
-    begun: usize,
-    /// The rest of an abandoned chunk, with its fate, and what of that has gone.
-    owed: Vec<u8>,
-    paid: usize,
-    /// The last attempt met no room: look before trying again, so as not to void chunk after chunk.
+    /// The last attempt met no room: look before trying again, so as not to cut frame after frame.
     tight: bool,
     /// What has come of the receiver's goodbye.
     word: Vec<u8>,
 }
 
-impl Out {
-    pub(crate) fn new(bytes: Box<dyn Bytes>) -> Self {
-        Self {
-            bytes,
-            gone: 0,
-            chunk: 0,
-            begun: 0,
-            owed: Vec::new(),
-            paid: 0,
-            tight: false,
-            word: Vec::new(),
-        }
-    }
-
-    /// Writes out what an abandoned record left.
-    fn pay(&mut self) -> Result<(), Errno> {
-        while self.paid < self.owed.len() {
-            self.paid += self
-                .bytes
-                .write(&[IoSlice::new(&self.owed[self.paid..])])?;
-        }
-        self.owed.clear();
-        self.paid = 0;
-        Ok(())
-    }
-
-    fn write(&mut self, record: &[u8]) -> Result<(), Errno> {
-        self.pay()?;
+impl Wire {
+    /// Writes what there is room for, which may be nothing.
+    fn write(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         if self.tight || self.bytes.asks_first() {
-            if !wait::ready(self.bytes.fd(), PollFlags::POLLOUT) {
-                return Err(Errno::EAGAIN);
+            if !wait::sleep(self.bytes.fd(), PollFlags::POLLOUT, Some(Instant::now()))
+                .unwrap_or(true)
+            {
+                return Ok(0);
             }
             self.tight = false;
         }
-        loop {
-            let len = (record.len() - self.gone).min(CHUNK);
-            let last = self.gone + len == record.len();
-            let head = (len as u32).to_le_bytes();
-            let chunk = &record[self.gone..self.gone + len];
-            let fate = [if last { END } else { MORE }];
-            let mut slices = [
-                IoSlice::new(&head),
-                IoSlice::new(chunk),
-                IoSlice::new(&fate),
-            ];
-            let mut rest = &mut slices[..];
-            IoSlice::advance_slices(&mut rest, self.begun);
-            self.chunk = len;
-            self.begun += self.bytes.write(rest)?;
-            if self.begun == len + AROUND {
-                self.begun = 0;
-                self.gone = if last { 0 } else { self.gone + len };
-                if last {
-                    return Ok(());
-                }
+        match self.bytes.write(parts) {
+            Err(Errno::EAGAIN) => {
+                self.tight = true;
+                Ok(0)
             }
+            result => result,
         }
     }
 
     /// What is known of the receiver: nothing while it is there; its goodbye, or that it went without one.
     fn news(&mut self, mut gone: bool) -> Option<Stop> {
         let mut word = [0; 16];
-        while self.word.len() <= LENGTH {
+        while self.word.len() <= GOODBYE.len() {
             match self.bytes.read(&mut word) {
                 Ok(0) => gone = true,
                 Ok(count) => {
@@ -175,158 +109,105 @@ impl Out {
             }
             break;
         }
-        if self.word == GOODBYE.to_le_bytes() {
+        if self.word == GOODBYE {
             return Some(Stop::Closed);
         }
         gone.then_some(Stop::Dead)
     }
-}
 
-impl Outgoing for Out {
-    fn attempt(&mut self, record: &[u8]) -> Result<(), Stop> {
-        match self.write(record) {
-            Ok(()) => Ok(()),
-            Err(Errno::EAGAIN) => {
-                self.tight = true;
-                Err(self.news(false).unwrap_or(Stop::NotNow))
-            }
+    /// The end, if this error or the lack of room means it.
+    fn stop(&mut self, written: Result<bool, Errno>) -> Result<(), Stop> {
+        match written {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.news(false).unwrap_or(Stop::NotNow)),
             Err(errno) if is_end(errno) => Err(self.news(true).unwrap_or(Stop::Dead)),
             Err(errno) => Err(Stop::os("sendmsg", errno)),
         }
     }
+}
 
-    fn abandon(&mut self) {
-        if self.begun > 0 {
-            self.owed.extend_from_slice(&(self.chunk as u32).to_le_bytes());
-            self.owed.resize(LENGTH + self.chunk, 0);
-            self.owed.push(VOID);
-        } else if self.gone > 0 {
-            self.owed.extend_from_slice(&[0, 0, 0, 0, VOID]);
-        }
-        self.paid += std::mem::take(&mut self.begun);
-        self.gone = 0;
+/// The sending end.
+pub(crate) struct Out {
+    wire: Wire,
+    encoder: Encoder,
+}
+
+impl Out {
+    pub(crate) fn new(bytes: Box<dyn Bytes>) -> Self {
+        let wire = Wire {
+            bytes,
+            tight: false,
+            word: Vec::new(),
+        };
+        let encoder = Encoder::new(FRAGMENT);
+        Self { wire, encoder }
     }
 
-    fn sleep(&mut self, until: Option<Instant>) -> Result<(), Stop> {
-        let until = wait::earlier(until, Instant::now() + SLICE);
-        let events = PollFlags::POLLOUT | PollFlags::POLLIN;
-        wait::sleep(&[(self.bytes.fd(), events)], until).map_err(|e| Stop::os("poll", e))
+    /// Whether the goodbye is written.
+    fn say_goodbye(&mut self) -> Result<bool, Errno> {
+        self.wire.tight = false;
+        self.encoder.goodbye(|parts| self.wire.write(parts))
+    }
+}
+
+impl Outgoing for Out {
+    fn send(&mut self, record: &[u8], patience: Patience) -> Result<(), Stop> {
+        let wire = &mut self.wire;
+        let mut push = self.encoder.push(record);
+        loop {
+            let written = push.write(|parts| wire.write(parts));
+            match wire.stop(written) {
+                Err(Stop::NotNow) if !patience.is_over() => {
+                    let until = patience.slice(SLICE);
+                    wait::sleep(wire.bytes.fd(), PollFlags::POLLOUT | PollFlags::POLLIN, until)?;
+                }
+                result => return result,
+            }
+        }
     }
 
     fn goodbye(&mut self) {
         let until = Instant::now() + LAST_WORD;
-        self.owed.extend_from_slice(&GOODBYE.to_le_bytes());
-        let mut said = self.pay();
-        if said == Err(Errno::EAGAIN) {
-            limits::make_room(self.bytes.fd());
-            said = self.pay();
+        let mut said = self.say_goodbye();
+        if said == Ok(false) {
+            limits::make_room(self.wire.bytes.fd());
+            said = self.say_goodbye();
         }
-        while said == Err(Errno::EAGAIN) && Instant::now() < until {
-            let fds = [(self.bytes.fd(), PollFlags::POLLOUT)];
-            if wait::sleep(&fds, Some(until)).is_err() {
+        while said == Ok(false) && Instant::now() < until {
+            if wait::sleep(self.wire.bytes.fd(), PollFlags::POLLOUT, Some(until)).is_err() {
                 return;
             }
-            said = self.pay();
+            said = self.say_goodbye();
         }
-        self.bytes.finish();
+        self.wire.bytes.finish();
     }
 }
 
 /// The receiving end.
 pub(crate) struct In {
     bytes: Box<dyn Bytes>,
-    /// The longest record.
-    max: usize,
-    /// What was read, of which `from..to` was not looked at yet.
-    read: Vec<u8>,
-    from: usize,
-    to: usize,
-    /// What came of a record.
-    part: Vec<u8>,
-    /// What of the chunk under way is to come, after its length has; and then its fate.
-    left: Option<usize>,
+    decoder: Decoder,
 }
 
 impl In {
+    /// Of records of at most `max` bytes.
     pub(crate) fn new(bytes: Box<dyn Bytes>, max: usize) -> Self {
-        Self {
-            bytes,
-            max,
-            read: vec![0; READ],
-            from: 0,
-            to: 0,
-            part: Vec::new(),
-            left: None,
-        }
+        let decoder = Decoder::new(max, FRAGMENT);
+        Self { bytes, decoder }
     }
-
-    /// Looks through what was read. `NotNow` where it ends.
-    fn parse(&mut self, buffer: &mut Vec<u8>) -> Result<(), Stop> {
-        loop {
-            let there = &self.read[self.from..self.to];
-            let Some(left) = self.left else {
-                let Some((head, _)) = there.split_first_chunk::<LENGTH>() else {
-                    return Err(Stop::NotNow);
-                };
-                let len = u32::from_le_bytes(*head);
-                if len == GOODBYE {
-                    return Err(Stop::Closed);
-                }
-                let len = len as usize;
-                if len > CHUNK {
-                    return Err(corrupt("length of a chunk", len, CHUNK));
-                }
-                if self.part.len() + len > self.max {
-                    return Err(corrupt("record length", self.part.len() + len, self.max));
-                }
-                self.from += LENGTH;
-                self.left = Some(len);
-                continue;
-            };
-            let now = left.min(there.len());
-            self.part.extend_from_slice(&there[..now]);
-            let fate = there.get(now).copied();
-            self.from += now;
-            self.left = Some(left - now);
-            let Some(fate) = fate else {
-                return Err(Stop::NotNow);
-            };
-            self.from += 1;
-            self.left = None;
-            match fate {
-                MORE => {}
-                END => {
-                    std::mem::swap(buffer, &mut self.part);
-                    return Ok(());
-                }
-                VOID => self.part.clear(),
-                other => return Err(corrupt("fate of a chunk", other.into(), VOID.into())),
-            }
-        }
-    }
-}
-
-fn corrupt(what: &'static str, found: usize, expected: usize) -> Stop {
-    Stop::Fault(Fault::Corrupt {
-        what,
-        found: found as u64,
-        expected: expected as u64,
-    })
 }
 
 impl Incoming for In {
     fn attempt(&mut self, buffer: &mut Vec<u8>) -> Result<(), Stop> {
         loop {
-            match self.parse(buffer) {
-                Err(Stop::NotNow) => {}
-                result => return result,
+            match self.decoder.next(buffer)? {
+                Next::Record => return Ok(()),
+                Next::Goodbye => return Err(Stop::Closed),
+                Next::More => {}
             }
-            self.read.copy_within(self.from..self.to, 0);
-            self.to -= self.from;
-            self.from = 0;
-            match self.bytes.read(&mut self.read[self.to..]) {
+            match self.decoder.fill(|into| self.bytes.read(into)) {
                 Ok(0) => return Err(Stop::Dead),
-                Ok(count) => self.to += count,
+                Ok(_) => {}
                 Err(Errno::EAGAIN) => return Err(Stop::NotNow),
                 Err(errno) if is_end(errno) => return Err(Stop::Dead),
                 Err(errno) => return Err(Stop::os("recv", errno)),
@@ -335,12 +216,13 @@ impl Incoming for In {
     }
 
     fn sleep(&mut self, until: Option<Instant>) -> Result<(), Stop> {
-        wait::sleep(&[(self.bytes.fd(), PollFlags::POLLIN)], until).map_err(|e| Stop::os("poll", e))
+        wait::sleep(self.bytes.fd(), PollFlags::POLLIN, until)?;
+        Ok(())
     }
 
     fn goodbye(&mut self) {
         // There is room: nothing else ever goes this way. If the peer has gone, it needs no telling.
-        let _ = self.bytes.write(&[IoSlice::new(&GOODBYE.to_le_bytes())]);
+        let _ = self.bytes.write(&[IoSlice::new(&GOODBYE)]);
         self.bytes.finish();
     }
 }

@@ -18,7 +18,7 @@
 //! [`Capabilities::lossy`]: annulus_channel::Capabilities::lossy
 
 use crate::greeting::{Greeting, LEN};
-use crate::handle::{Incoming, Outgoing, Stop, is_end};
+use crate::handle::{Incoming, Outgoing, Patience, Stop, is_end};
 use crate::wait::{self, SLICE};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
@@ -181,7 +181,8 @@ impl Post {
     }
 
     fn sleep(&self, events: PollFlags, until: Option<Instant>) -> Result<(), Stop> {
-        wait::sleep(&[(self.socket.as_fd(), events)], until).map_err(|e| Stop::os("poll", e))
+        wait::sleep(self.socket.as_fd(), events, until)?;
+        Ok(())
     }
 }
 
@@ -198,7 +199,7 @@ impl Out {
     }
 }
 
-impl Outgoing for Out {
+impl Out {
     fn attempt(&mut self, record: &[u8]) -> Result<(), Stop> {
         loop {
             match self.post.hear() {
@@ -217,21 +218,26 @@ impl Outgoing for Out {
             }
             Err(Errno::EAGAIN | Errno::ENOBUFS) => Err(Stop::NotNow),
             Err(errno) if is_end(errno) => {
+                // Its goodbye may have come meanwhile.
                 self.post.refused = true;
                 self.attempt(record)
             }
             Err(errno) => Err(Stop::os("sendmsg", errno)),
         }
     }
+}
 
-    fn abandon(&mut self) {
-        // A datagram goes whole or not at all.
-    }
-
-    fn sleep(&mut self, until: Option<Instant>) -> Result<(), Stop> {
-        let until = wait::earlier(until, Instant::now() + SLICE);
-        self.post
-            .sleep(PollFlags::POLLOUT | PollFlags::POLLIN, until)
+impl Outgoing for Out {
+    fn send(&mut self, record: &[u8], patience: Patience) -> Result<(), Stop> {
+        loop {
+            match self.attempt(record) {
+                Err(Stop::NotNow) if !patience.is_over() => {
+                    let events = PollFlags::POLLOUT | PollFlags::POLLIN;
+                    self.post.sleep(events, patience.slice(SLICE))?;
+                }
+                result => return result,
+            }
+        }
     }
 
     fn goodbye(&mut self) {
