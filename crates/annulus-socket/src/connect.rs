@@ -14,9 +14,7 @@ use crate::wait;
 use annulus_channel::{OpenError, OpenReason};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{
-    AddressFamily, SockFlag, connect, getsockopt, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, connect, getsockopt, setsockopt, socket, sockopt};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -260,8 +258,8 @@ impl SocketOptions {
 fn dial(kind: Kind, path: &Path, until: Option<Instant>) -> Result<OwnedFd, OpenReason> {
     let address = unix_address(path)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Unix, unix_type(kind)?, flags, None)
-        .map_err(|e| os("socket", e))?;
+    let fd =
+        socket(AddressFamily::Unix, unix_type(kind)?, flags, None).map_err(|e| os("socket", e))?;
     loop {
         match connect(fd.as_raw_fd(), &address) {
             Ok(()) => return Ok(fd),
@@ -295,11 +293,7 @@ pub(crate) fn peer_user(fd: BorrowedFd<'_>) -> Result<u32, OpenReason> {
     Ok(peer.uid())
 }
 
-fn pause(
-    fd: BorrowedFd<'_>,
-    events: PollFlags,
-    until: Option<Instant>,
-) -> Result<(), OpenReason> {
+fn pause(fd: BorrowedFd<'_>, events: PollFlags, until: Option<Instant>) -> Result<(), OpenReason> {
     if wait::passed(until) {
         return Err(OpenReason::TimedOut);
     }

@@ -81,13 +81,17 @@ impl Listener {
         let (name, socket, address) = match address {
             Address::Tcp(place) => {
                 let tcp = bind_any(address, place, |at| TcpListener::bind(at))?;
-                let at = tcp.local_addr().map_err(|e| fail(io_reason("getsockname", &e)))?;
+                let at = tcp
+                    .local_addr()
+                    .map_err(|e| fail(io_reason("getsockname", &e)))?;
                 nonblocking(tcp.set_nonblocking(true)).map_err(fail)?;
                 (None, Socket::Tcp(tcp), Address::Tcp(at.to_string()))
             }
             Address::Udp(place) => {
                 let udp = bind_any(address, place, |at| UdpSocket::bind(at))?;
-                let at = udp.local_addr().map_err(|e| fail(io_reason("getsockname", &e)))?;
+                let at = udp
+                    .local_addr()
+                    .map_err(|e| fail(io_reason("getsockname", &e)))?;
                 nonblocking(udp.set_nonblocking(true)).map_err(fail)?;
                 options.settle(Kind::Udp, udp.as_fd()).map_err(fail)?;
                 let udp = Socket::Udp(Mutex::new(Some(udp)));
@@ -98,8 +102,13 @@ impl Listener {
             | Address::UnixDatagram(path) => {
                 let kind = address.kind();
                 let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-                let fd = socket(AddressFamily::Unix, unix_type(kind).map_err(fail)?, flags, None)
-                    .map_err(|e| fail(os("socket", e)))?;
+                let fd = socket(
+                    AddressFamily::Unix,
+                    unix_type(kind).map_err(fail)?,
+                    flags,
+                    None,
+                )
+                .map_err(|e| fail(os("socket", e)))?;
                 let datagram = kind == Kind::UnixDatagram;
                 let name = file::publish(address, path, &fd, options.mode, || {
                     if datagram {
@@ -204,7 +213,10 @@ impl Listener {
         let fd = loop {
             let (listener, accepted) = match &self.socket {
                 Socket::Tcp(tcp) => (tcp.as_fd(), tcp.accept().map(|(tcp, _)| OwnedFd::from(tcp))),
-                Socket::Unix(unix) => (unix.as_fd(), unix.accept().map(|(unix, _)| OwnedFd::from(unix))),
+                Socket::Unix(unix) => (
+                    unix.as_fd(),
+                    unix.accept().map(|(unix, _)| OwnedFd::from(unix)),
+                ),
                 _ => unreachable!("datagrams are not accepted"),
             };
             match accepted {
@@ -354,14 +366,12 @@ fn bind_any<T>(
 pub(crate) fn resolve(
     place: &str,
 ) -> Result<impl Iterator<Item = std::net::SocketAddr>, OpenReason> {
-    place
-        .to_socket_addrs()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => OpenReason::Name {
-                expected: "HOST:PORT",
-            },
-            _ => OpenReason::NotFound,
-        })
+    place.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => OpenReason::Name {
+            expected: "HOST:PORT",
+        },
+        _ => OpenReason::NotFound,
+    })
 }
 
 fn nonblocking(result: io::Result<()>) -> Result<(), OpenReason> {

@@ -85,7 +85,10 @@ fn receive(
             ControlMessageOwned::ScmCredentials(peer) => user = Some(peer.uid()),
             ControlMessageOwned::ScmRights(fds) => {
                 // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-                ends.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                ends.extend(
+                    fds.into_iter()
+                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+                );
             }
             _ => {}
         }

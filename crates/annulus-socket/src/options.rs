@@ -201,7 +201,9 @@ impl SocketOptions {
         let (one, other) = sockets(kind).map_err(fail)?;
         self.settle(kind, one.as_fd()).map_err(fail)?;
         self.settle(kind, other.as_fd()).map_err(fail)?;
-        let max = self.longest(kind, Role::Sender, one.as_fd()).map_err(fail)?;
+        let max = self
+            .longest(kind, Role::Sender, one.as_fd())
+            .map_err(fail)?;
         let (line, far_line) = match kind {
             Kind::UnixDatagram => {
                 let (line, far_line) = sockets(Kind::UnixStream).map_err(fail)?;
@@ -232,12 +234,18 @@ impl SocketOptions {
                     let seconds = time.as_secs().clamp(1, 32_767) as u32;
                     set(setsockopt(&fd, sockopt::KeepAlive, &true))?;
                     set(setsockopt(&fd, sockopt::TcpKeepIdle, &seconds.div_ceil(2)))?;
-                    set(setsockopt(&fd, sockopt::TcpKeepInterval, &seconds.div_ceil(6)))?;
+                    set(setsockopt(
+                        &fd,
+                        sockopt::TcpKeepInterval,
+                        &seconds.div_ceil(6),
+                    ))?;
                     set(setsockopt(&fd, sockopt::TcpKeepCount, &3))?;
                     set(setsockopt(&fd, sockopt::TcpUserTimeout, &(seconds * 1000)))?;
                 }
                 // Fixed, so that room for the goodbye can be made above it.
-                let usual = limits::sysctl("net.core.wmem_max").unwrap_or(TCP_ROOM).min(TCP_ROOM);
+                let usual = limits::sysctl("net.core.wmem_max")
+                    .unwrap_or(TCP_ROOM)
+                    .min(TCP_ROOM);
                 let send = room.unwrap_or(usual as usize).max(LEAST_ROOM);
                 limits::set_send_room(fd, send)?;
                 return match room {

@@ -159,7 +159,11 @@ impl Outgoing for Out {
             match wire.stop(written) {
                 Err(Stop::NotNow) if !patience.is_over() => {
                     let until = patience.slice(SLICE);
-                    wait::sleep(wire.bytes.fd(), PollFlags::POLLOUT | PollFlags::POLLIN, until)?;
+                    wait::sleep(
+                        wire.bytes.fd(),
+                        PollFlags::POLLOUT | PollFlags::POLLIN,
+                        until,
+                    )?;
                 }
                 result => return result,
             }

@@ -39,5 +39,8 @@ pub(crate) fn sleep_on_two(
     other: (BorrowedFd<'_>, PollFlags),
     until: Option<Instant>,
 ) -> Result<bool, Fault> {
-    wait(&mut [one, other].map(|(fd, events)| PollFd::new(fd, events)), until)
+    wait(
+        &mut [one, other].map(|(fd, events)| PollFd::new(fd, events)),
+        until,
+    )
 }

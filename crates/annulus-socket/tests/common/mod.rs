@@ -1,5 +1,11 @@
 //! What the tests share: places to meet at that leave nothing behind.
 
+// Each test program uses what it needs.
+#![allow(dead_code)]
+
+pub mod actor;
+pub mod noise;
+
 use annulus_socket::{Address, Kind};
 use std::path::PathBuf;
 
@@ -22,6 +28,12 @@ impl Place {
         self.directory.path().join("socket")
     }
 
+    /// Whether nothing is left there.
+    pub fn is_empty(&self) -> bool {
+        let mut left = std::fs::read_dir(self.directory.path()).expect("our directory");
+        left.next().is_none()
+    }
+
     pub fn address(&self) -> Address {
         match self.kind {
             Kind::UnixStream => Address::UnixStream(self.path()),
@@ -32,3 +44,12 @@ impl Place {
         }
     }
 }
+
+/// All kinds.
+pub const KINDS: [Kind; 5] = [
+    Kind::UnixStream,
+    Kind::UnixSeqpacket,
+    Kind::UnixDatagram,
+    Kind::Tcp,
+    Kind::Udp,
+];
