@@ -8,8 +8,7 @@
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::Deref;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
@@ -91,12 +90,10 @@ impl Lock {
     }
 }
 
-impl Deref for Lock {
-    type Target = File;
-
-    fn deref(&self) -> &File {
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.file {
-            Some(file) => file,
+            Some(file) => file.as_fd(),
             None => unreachable!("closed only when dropped"),
         }
     }
@@ -104,7 +101,7 @@ impl Deref for Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let number = self.as_raw_fd();
+        let number = self.as_fd().as_raw_fd();
         // Nothing is forked between the loss of the note and the close, either.
         let mut locks = locks();
         locks.retain(|&(other, _)| other != number);

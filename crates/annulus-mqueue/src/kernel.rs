@@ -1,10 +1,11 @@
 //! What POSIX and System V queues each say in their own way. Everything else is written once, over this.
 
 use crate::name::Name;
-use crate::page::{Layout, Side};
-use annulus_channel::OpenError;
+use crate::page::Layout;
+use annulus_channel::{Fault, OpenError};
+use annulus_fd::names::Side;
 use nix::errno::Errno;
-use std::time::Duration;
+use std::time::Instant;
 
 /// What was asked of a queue that may have to be created. What is not given is the system's default.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +74,7 @@ pub(crate) trait Kernel: Sized + Send + Sync + 'static {
     fn receive(&self, scratch: &mut Scratch, only: i64, buffer: &mut Vec<u8>)
     -> Result<i64, Errno>;
 
-    /// Sleeps until this side may find what it waits for, for at most `timeout`; may end early. `armed` is what the bell
+    /// Sleeps until this side may find what it waits for, or `until` then; may end early. `armed` is what the bell
     /// said before the last attempt.
-    fn sleep(&self, page: &Layout, side: Side, armed: u32, timeout: Duration);
+    fn sleep(&self, page: &Layout, side: Side, armed: u32, until: Instant) -> Result<(), Fault>;
 }

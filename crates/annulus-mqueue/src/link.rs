@@ -6,9 +6,10 @@
 use crate::kernel::{Kernel, Scratch, scratch};
 use crate::lock;
 use crate::open::Shared;
-use crate::page::Side;
 use crate::seat::{Others, Seat};
 use annulus_channel::{Fault, OpenError};
+use annulus_fd::names::Side;
+use annulus_fd::wait::{os, uninterrupted};
 use nix::errno::Errno;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -165,7 +166,7 @@ impl<K: Kernel> Link<K> {
     pub(crate) fn put(&mut self, record: &[u8], label: i64) -> Result<(), Stop> {
         let kernel = &self.shared.kernel;
         let scratch = &mut self.scratch;
-        let done = retried(|| kernel.send(scratch, record, label));
+        let done = uninterrupted(|| kernel.send(scratch, record, label));
         self.done(K::SEND, Side::Receiver, done)
     }
 
@@ -173,7 +174,7 @@ impl<K: Kernel> Link<K> {
     pub(crate) fn get(&mut self, only: i64, buffer: &mut Vec<u8>) -> Result<i64, Stop> {
         let kernel = &self.shared.kernel;
         let scratch = &mut self.scratch;
-        let done = retried(|| kernel.receive(scratch, only, buffer));
+        let done = uninterrupted(|| kernel.receive(scratch, only, buffer));
         self.done(K::RECEIVE, Side::Sender, done)
     }
 
@@ -193,8 +194,7 @@ impl<K: Kernel> Link<K> {
             }
             Err(Errno::EAGAIN) => Err(Stop::NotNow),
             Err(errno) => {
-                let errno = errno as i32;
-                let fault = Fault::Os { call, errno };
+                let fault = os(call, errno);
                 self.fault = Some(fault);
                 Err(Stop::Fault(fault))
             }
@@ -213,8 +213,7 @@ impl<K: Kernel> Link<K> {
                 return Some(said);
             }
             let now = Instant::now();
-            let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
-            if left.is_zero() {
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 return None;
             }
             if K::BELLS && armed == 0 {
@@ -222,10 +221,11 @@ impl<K: Kernel> Link<K> {
                 armed = self.shared.page.bell(self.side).arm();
                 continue;
             }
-            let left = left.min(SLICE);
-            self.shared
-                .kernel
-                .sleep(&self.shared.page, self.side, armed, left);
+            let slice = now + SLICE;
+            let until = deadline.map_or(slice, |deadline| deadline.min(slice));
+            let Shared { kernel, page, .. } = &*self.shared;
+            // Said by the next attempt, if it is one for good.
+            self.fault = kernel.sleep(page, self.side, armed, until).err();
             armed = 0;
         }
     }
@@ -240,16 +240,6 @@ impl<K: Kernel> Drop for Link<K> {
     fn drop(&mut self) {
         if self.seat.leave(&self.shared) {
             self.shared.finish();
-        }
-    }
-}
-
-/// The call's result, whatever signals come.
-fn retried<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            done => return done,
         }
     }
 }

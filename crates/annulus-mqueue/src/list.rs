@@ -2,12 +2,12 @@
 
 use crate::kernel::Kernel;
 use crate::lock;
-use crate::name::{DIRECTORY, Name};
+use crate::name::Name;
 use crate::open::{self, map, open_companion};
-use crate::page::Side;
 use crate::posix::PosixQueue;
 use crate::sysv::SysvQueue;
 use annulus_channel::OpenError;
+use annulus_fd::names::{DIR, Side};
 use std::fs;
 use std::io;
 
@@ -52,7 +52,7 @@ impl Listed {
 /// If the directory of the companions cannot be read. What cannot be opened is left out.
 pub fn list() -> io::Result<Vec<Listed>> {
     let mut listed = Vec::new();
-    for entry in fs::read_dir(DIRECTORY)? {
+    for entry in fs::read_dir(DIR)? {
         let file = entry?.file_name();
         let name = file.to_str().and_then(Name::of_companion);
         listed.extend(name.and_then(|name| match name {

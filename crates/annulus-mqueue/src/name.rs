@@ -7,21 +7,15 @@
 //! ```
 
 use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::names::{DIR, full_name, parse};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where the companions lie.
-pub(crate) const DIRECTORY: &str = "/dev/shm";
+/// The transports, as file names say them. A System V segment of the rings has `sysv` there.
+const POSIX: &str = "mq";
+const SYSTEM_V: &str = "msg";
 
-const POSIX: &str = "annulus.mq-";
-const SYSTEM_V: &str = "annulus.msg-";
-const END: &str = ".lock";
-
-/// The longest POSIX name, so that the companion's name is still a name of 255 bytes.
-const LONGEST: usize = 255 - POSIX.len() - END.len();
-
-const EXPECTED_POSIX: &str = "mq:/NAME, 1 to 239 bytes without another '/'";
 const EXPECTED_SYSTEM_V: &str =
     "sysv:KEY, a number of 32 bits other than 0, decimal or 0x…, or a word";
 const EXPECTED: &str = "mq:/NAME or sysv:KEY";
@@ -48,19 +42,16 @@ pub enum Name {
 }
 
 impl Name {
-    /// The POSIX queue of this name, with or without the slash at the beginning.
+    /// The POSIX queue of this name, with or without the slash at the beginning: 1 to 200 bytes without another
+    /// slash, not beginning with a dot.
     ///
     /// # Errors
     ///
     /// [`OpenReason::Name`].
     pub fn posix(name: &str) -> Result<Self, OpenError> {
         let word = name.strip_prefix('/').unwrap_or(name);
-        let fits = (1..=LONGEST).contains(&word.len());
-        if fits && !word.contains(['/', '\0']) && word != "." && word != ".." {
-            Ok(Self::Posix(word.to_owned()))
-        } else {
-            Err(bad(format_args!("mq:{name}"), EXPECTED_POSIX))
-        }
+        full_name(POSIX, word)?;
+        Ok(Self::Posix(word.to_owned()))
     }
 
     /// The System V queue with this key: a number of 32 bits, decimal or `0x…`, or a word, whose key is
@@ -98,20 +89,23 @@ impl Name {
     /// # Ok::<(), annulus_channel::OpenError>(())
     /// ```
     pub fn companion(&self) -> PathBuf {
-        Path::new(DIRECTORY).join(match self {
-            Self::Posix(word) => format!("{POSIX}{word}{END}"),
-            Self::SystemV(key) => format!("{SYSTEM_V}{key:08x}{END}"),
+        Path::new(DIR).join(match self {
+            Self::Posix(word) => format!("annulus.{POSIX}-{word}.lock"),
+            Self::SystemV(key) => format!("annulus.{SYSTEM_V}-{key:08x}.lock"),
         })
     }
 
     /// The queue whose companion has this file name.
     pub(crate) fn of_companion(file: &str) -> Option<Self> {
-        let word = file.strip_suffix(END)?;
-        if let Some(word) = word.strip_prefix(POSIX) {
-            return Self::posix(word).ok();
+        let (transport, word) = parse(file)?;
+        match transport {
+            POSIX => Self::posix(word).ok(),
+            SYSTEM_V => {
+                let key = u32::from_str_radix(word, 16).ok()?;
+                Some(Self::SystemV(key as i32))
+            }
+            _ => None,
         }
-        let key = u32::from_str_radix(word.strip_prefix(SYSTEM_V)?, 16).ok()?;
-        Some(Self::SystemV(key as i32))
     }
 }
 

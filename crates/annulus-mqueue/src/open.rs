@@ -61,8 +61,7 @@ pub(crate) fn open<K: Kernel>(
             }
             other => other?,
         };
-        let turn =
-            Turn::take(&companion).map_err(|error| os(name, "fcntl(F_OFD_SETLKW)", &error))?;
+        let turn = Turn::take(name, &companion)?;
         // Removed while we waited, and perhaps made anew by somebody else.
         if !is_same(&name.companion(), &companion) {
             continue;
@@ -192,7 +191,7 @@ pub(crate) fn remove<K: Kernel>(name: &Name) -> Result<(), OpenError> {
         }
         other => other?,
     };
-    let _turn = Turn::take(&companion).map_err(|error| os(name, "fcntl(F_OFD_SETLKW)", &error))?;
+    let _turn = Turn::take(name, &companion)?;
     if !is_same(&name.companion(), &companion) {
         return Ok(());
     }
@@ -299,8 +298,7 @@ pub(crate) fn os(name: &Name, call: &'static str, error: &io::Error) -> OpenErro
 impl<K: Kernel> Shared<K> {
     /// Takes the turn, if the companion still has its name.
     pub(crate) fn turn(&self) -> Result<Turn, OpenError> {
-        let turn = Turn::take(&self.companion);
-        let turn = turn.map_err(|error| os(&self.name, "fcntl(F_OFD_SETLKW)", &error))?;
+        let turn = Turn::take(&self.name, &self.companion)?;
         if is_same(&self.name.companion(), &self.companion) {
             Ok(turn)
         } else {

@@ -18,6 +18,7 @@
 //! handle that closes frees its seat: that tells closing from dying. A pid is shown to people and decides nothing.
 
 use crate::bell::Bell;
+use annulus_fd::names::Side;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -36,13 +37,6 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"annulusq") ^ 1;
 const PID_BITS: u32 = 22;
 const TICKET_SHIFT: u32 = 24;
 const SIDE_BIT: u64 = 1 << PID_BITS;
-
-/// The two ends of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Sender,
-    Receiver,
-}
 
 /// What a seat's word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,20 +7,22 @@
 //! The limits are checked by the kernel; its answers say too little, so they are looked up after it has refused.
 
 use crate::kernel::{Attributes, Kernel, Plan, Scratch};
-use crate::limits::{MSG_DEFAULT, MSG_MAX, MSGSIZE_DEFAULT, MSGSIZE_MAX, QUEUES_MAX};
+use crate::limits::{self, MSG_DEFAULT, MSG_MAX, MSGSIZE_DEFAULT, MSGSIZE_MAX, QUEUES_MAX};
 use crate::name::Name;
-use crate::page::{Layout, Side};
-use annulus_channel::{OpenError, OpenReason};
+use crate::page::Layout;
+use annulus_channel::{Fault, OpenError, OpenReason};
+use annulus_fd::limits::sysctl;
+use annulus_fd::names::Side;
+use annulus_fd::wait::{readable, writable};
 use nix::errno::Errno;
 use nix::mqueue::{
     MQ_OFlag, MqAttr, MqdT, mq_close, mq_getattr, mq_open, mq_receive, mq_send, mq_unlink,
 };
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, fstat};
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::Instant;
 
 /// What the kernel allows the privileged, and the settings at most (`ipc/mqueue.c`).
 const HARD_MSGMAX: u64 = 65536;
@@ -84,17 +86,15 @@ impl Kernel for PosixQueue {
     }
 
     fn create(name: &Name, plan: &Plan) -> Result<(Self, usize), OpenError> {
-        let default = |setting: Option<u64>, max: Option<u64>, otherwise: u64| {
-            setting.unwrap_or(otherwise).min(max.unwrap_or(otherwise))
+        // The default may be set above the limit; the kernel then refuses it.
+        let default = |setting, max, otherwise| {
+            let default = sysctl(setting).unwrap_or(otherwise);
+            sysctl(max).map_or(default, |max| max.min(default))
         };
-        let capacity = plan.capacity.map_or_else(
-            || default(MSG_DEFAULT.read(), MSG_MAX.read(), 10),
-            |capacity| capacity as u64,
-        );
-        let max_record = plan.max_record.map_or_else(
-            || default(MSGSIZE_DEFAULT.read(), MSGSIZE_MAX.read(), 8192),
-            |max| max as u64,
-        );
+        let asked = |number: Option<usize>| number.map(|number| number as u64);
+        let capacity = asked(plan.capacity).unwrap_or_else(|| default(MSG_DEFAULT, MSG_MAX, 10));
+        let max_record =
+            asked(plan.max_record).unwrap_or_else(|| default(MSGSIZE_DEFAULT, MSGSIZE_MAX, 8192));
         let long = |number: u64| number.try_into().unwrap_or(i64::MAX);
         let attr = MqAttr::new(0, long(capacity), long(max_record), 0);
         let flags = MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL;
@@ -148,14 +148,13 @@ impl Kernel for PosixQueue {
         Ok(i64::from(priority))
     }
 
-    fn sleep(&self, _page: &Layout, side: Side, _armed: u32, timeout: Duration) {
-        let what = match side {
-            Side::Sender => PollFlags::POLLOUT,
-            Side::Receiver => PollFlags::POLLIN,
-        };
-        let mut fds = [PollFd::new(self.fd().as_fd(), what)];
-        // However it ends, the queue is tried again.
-        let _ = ppoll(&mut fds, Some(timeout.into()), None);
+    fn sleep(&self, _page: &Layout, side: Side, _armed: u32, until: Instant) -> Result<(), Fault> {
+        let fd = self.fd();
+        match side {
+            Side::Sender => writable(fd, Some(until)),
+            Side::Receiver => readable(fd, Some(until)),
+        }
+        .map(drop)
     }
 }
 
@@ -163,25 +162,20 @@ impl Kernel for PosixQueue {
 fn refusal(errno: Errno, capacity: u64, max_record: u64) -> Option<OpenReason> {
     match errno {
         Errno::EINVAL | Errno::EOVERFLOW => {
-            let broken = |setting: crate::limits::Setting, hard, needed| {
-                if needed > hard {
-                    Some(setting.error(hard, needed))
-                } else {
-                    setting.broken_by(needed)
-                }
+            let broken = |setting, hard, needed| match needed > hard {
+                true => Some(limits::error(setting, hard, needed)),
+                false => limits::broken_by(setting, needed),
             };
             broken(MSG_MAX, HARD_MSGMAX, capacity)
                 .or_else(|| broken(MSGSIZE_MAX, HARD_MSGSIZEMAX, max_record))
         }
-        Errno::ENOSPC => Some(QUEUES_MAX.used_up()),
+        Errno::ENOSPC => Some(limits::used_up(QUEUES_MAX)),
         // The same number as for too many open files, which it is not if one more can be opened.
         Errno::EMFILE if File::open("/proc/self/stat").is_ok() => {
             let (limit, _) = getrlimit(Resource::RLIMIT_MSGQUEUE).ok()?;
-            Some(OpenReason::Limit {
-                setting: "RLIMIT_MSGQUEUE, the bytes of all queues of the user",
-                limit,
-                needed: capacity * (max_record + OVERHEAD),
-            })
+            let setting = "RLIMIT_MSGQUEUE, the bytes of all queues of the user";
+            let needed = capacity.saturating_mul(max_record.saturating_add(OVERHEAD));
+            Some(limits::error(setting, limit, needed))
         }
         _ => None,
     }

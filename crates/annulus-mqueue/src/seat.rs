@@ -4,8 +4,9 @@ use crate::fork::{self, Lock};
 use crate::kernel::Kernel;
 use crate::lock;
 use crate::open::{Shared, os};
-use crate::page::{Holder, SEATS, Side};
+use crate::page::{Holder, SEATS};
 use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::names::Side;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 

@@ -3,12 +3,12 @@
 use crate::kernel::Kernel;
 use crate::link::{Link, Stop, WhenDead};
 use crate::open::Shared;
-use crate::page::Side;
 use crate::queue::{Posix, Protocol, SystemV, capabilities};
 use crate::seat::Others;
 use annulus_channel::{
     Capabilities, OpenError, SendError, SendTimeoutError, Sender as Contract, TrySendError,
 };
+use annulus_fd::names::Side;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

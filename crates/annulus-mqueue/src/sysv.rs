@@ -7,13 +7,15 @@
 //! made, and the queue's bytes; the companion keeps it.
 
 use crate::kernel::{Attributes, Kernel, Plan, Scratch};
-use crate::limits::{MSGMAX, MSGMNB, MSGMNI};
+use crate::limits::{self, MSGMAX, MSGMNB, MSGMNI};
 use crate::name::Name;
-use crate::page::{Layout, Side};
-use annulus_channel::{OpenError, OpenReason};
+use crate::page::Layout;
+use annulus_channel::{Fault, OpenError, OpenReason};
+use annulus_fd::limits::sysctl;
+use annulus_fd::names::Side;
 use nix::errno::Errno;
 use std::ptr;
-use std::time::Duration;
+use std::time::Instant;
 
 // A message begins with a `long`, and a scratch is made of these.
 const _: () = assert!(size_of::<libc::c_long>() == size_of::<i64>());
@@ -58,7 +60,7 @@ impl SysvQueue {
     fn shape(&self, name: &Name, plan: &Plan) -> Result<usize, OpenError> {
         if let Some(bytes) = plan.capacity {
             self.resize(bytes).map_err(|errno| match errno {
-                Errno::EPERM => match MSGMNB.broken_by(bytes as u64) {
+                Errno::EPERM => match limits::broken_by(MSGMNB, bytes as u64) {
                     Some(reason) => OpenError::new(name, reason),
                     None => OpenError::os(name, "msgctl(IPC_SET)", &errno.into()),
                 },
@@ -77,7 +79,7 @@ impl SysvQueue {
                 expected: format!("at least the longest record, {needed} bytes"),
                 found: format!("{capacity} bytes"),
             },
-            None => MSGMNB.error(capacity as u64, needed as u64),
+            None => limits::error(MSGMNB, capacity as u64, needed as u64),
         };
         Err(OpenError::new(name, reason))
     }
@@ -105,13 +107,16 @@ impl Kernel for SysvQueue {
 
     fn create(name: &Name, plan: &Plan) -> Result<(Self, usize), OpenError> {
         let refused = |reason| Err(OpenError::new(name, reason));
-        if let Some(reason) = plan.max_record.and_then(|max| MSGMAX.broken_by(max as u64)) {
+        if let Some(reason) = plan
+            .max_record
+            .and_then(|max| limits::broken_by(MSGMAX, max as u64))
+        {
             return refused(reason);
         }
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | (plan.mode & 0o777) as i32;
         let id = match msgget(key(name), flags) {
             Ok(id) => id,
-            Err(Errno::ENOSPC) => return refused(MSGMNI.used_up()),
+            Err(Errno::ENOSPC) => return refused(limits::used_up(MSGMNI)),
             Err(errno) => return Err(OpenError::os(name, "msgget", &errno.into())),
         };
         let queue = Self { id };
@@ -119,7 +124,7 @@ impl Kernel for SysvQueue {
             // Nobody has seen it.
             let _ = queue.remove_id();
         })?;
-        let msgmax = MSGMAX.read().map_or(8192, |max| max as usize);
+        let msgmax = sysctl(MSGMAX).map_or(8192, |max| max as usize);
         let max_record = plan.max_record.unwrap_or(msgmax.min(capacity));
         Ok((queue, max_record))
     }
@@ -179,7 +184,9 @@ impl Kernel for SysvQueue {
         }
     }
 
-    fn sleep(&self, page: &Layout, side: Side, armed: u32, timeout: Duration) {
-        page.bell(side).sleep(armed, timeout);
+    fn sleep(&self, page: &Layout, side: Side, armed: u32, until: Instant) -> Result<(), Fault> {
+        let left = until.saturating_duration_since(Instant::now());
+        page.bell(side).sleep(armed, left);
+        Ok(())
     }
 }
