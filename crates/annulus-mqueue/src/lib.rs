@@ -27,6 +27,9 @@
 //!   receiver has closed. Who comes to a queue with nobody there starts anew.
 //! - When the last peer was killed, calls wait for its successor, or, with [`WhenDead::Fail`], say `PeerDead` within 100 ms.
 //!
+//! What a receiver had taken when it was killed is gone with it; nothing else is. Whoever may write the companion, by default the
+//! user alone, is trusted not to cut it short.
+//!
 //! A process that uses such a queue without this library has no seat, and so is nobody; what it sends is received.
 //!
 //! # Costs
@@ -60,7 +63,7 @@ mod sender;
 mod sysv;
 
 pub use link::{WhenClosed, WhenDead};
-pub use list::{Listed, list, remove};
+pub use list::{Listed, list, remove, remove_stale};
 pub use name::Name;
 pub use options::QueueOptions;
 pub use queue::{Posix, Protocol, Queue, SystemV};

@@ -3,7 +3,7 @@
 mod common;
 
 use annulus_channel::{RecvTimeoutError, SendError, TryRecvError};
-use annulus_mqueue::{Name, Posix, Queue, SystemV, WhenDead, list, remove};
+use annulus_mqueue::{Name, Posix, Queue, SystemV, WhenDead, list, remove_stale};
 use common::actor::{Actor, PATIENCE};
 use common::{Kind, Place, record, which};
 use nix::sys::signal::{Signal, kill};
@@ -362,11 +362,17 @@ fn what_the_dead_leave_is_found_and_removed<K: Kind>() {
     one.kill();
     let found = find();
     assert_eq!((found.senders, found.dead, found.records), (0, 1, Some(1)));
-    assert!(!found.is_stale(), "somebody may want the record");
+    assert!(
+        !found.open && !found.is_stale(),
+        "somebody may want the record"
+    );
+    remove_stale().unwrap();
+    assert_eq!(find().records, Some(1));
     let mut other = Actor::with(&place.0, "receiver");
     assert_eq!(other.ask("recv"), "1");
+    remove_stale().unwrap();
+    assert!(place.is_there(), "somebody has it open");
     other.kill();
-    assert!(find().is_stale());
-    remove(&place.0).unwrap();
-    assert!(!place.is_there());
+    remove_stale().unwrap();
+    assert!(!place.is_there(), "nothing is lost with it");
 }
