@@ -135,8 +135,8 @@ fn sweep<K: Kernel>(name: &Name) -> bool {
     page.is_some_and(|page| ours && open::remove_in_turn::<K>(name, &page).is_ok())
 }
 
-/// Removes the queue of this name, with what is in it, and its companion. A queue that was not made by this library is
-/// not touched.
+/// Removes the queue of this name, with what is in it, and its companion. A queue that was not made by this
+/// library is not touched.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Creating, opening and removing a queue together with its companion.
 //!
-//! The kernel's queue and the companion cannot be made in one step. So whoever creates, opens or removes takes the turn, a
-//! lock on the companion, and the companion says how far its creator has come (`page`):
+//! The kernel's queue and the companion cannot be made in one step. So whoever creates, opens or removes
+//! takes the turn, a lock on the companion, and the companion says how far its creator has come (`page`):
 //!
 //! ```text
 //! magic  making  queue    what it means

@@ -1,11 +1,12 @@
-//! Do queues keep their promises between processes, and when these are killed? The other process is this program again.
+//! Do queues keep their promises between processes, and when these are killed? The other process is this
+//! program again.
 
 mod common;
 
 use annulus_channel::{RecvTimeoutError, SendError, TryRecvError};
 use annulus_mqueue::{Name, Posix, Queue, SystemV, WhenDead, list, remove_stale};
 use common::actor::{Actor, PATIENCE};
-use common::{Kind, Place, record, which};
+use common::{Kind, Place, Watch, record, which};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::thread;
@@ -35,9 +36,14 @@ fn within_a_second(mut measure: impl FnMut() -> Duration) {
 /// Tests of both kinds.
 macro_rules! of_both {
     ($($name:ident)*) => {
-        mod posix { $(#[test] fn $name() { super::$name::<super::Posix>(); })* }
-        mod system_v { $(#[test] fn $name() { super::$name::<super::SystemV>(); })* }
+        mod posix { $(#[test] fn $name() { super::watched(super::$name::<super::Posix>); })* }
+        mod system_v { $(#[test] fn $name() { super::watched(super::$name::<super::SystemV>); })* }
     };
+}
+
+fn watched(test: fn()) {
+    let _watch = Watch::start();
+    test();
 }
 
 of_both! {
@@ -293,8 +299,8 @@ fn sleepers_are_woken<K: Kind>() {
     assert_eq!(other.answer(), "ok");
 }
 
-/// Whatever a process is at when it is killed (creating, attaching, closing, removing): whoever comes finds the end, and
-/// everything in order.
+/// Whatever a process is at when it is killed (creating, attaching, closing, removing): whoever comes finds
+/// the end, and everything in order.
 fn any_moment_is_good_to_be_killed<K: Kind>() {
     let place = Place::fresh::<K>();
     for turn in 0..40_u64 {
