@@ -223,3 +223,6 @@ impl<K: Protocol> fmt::Debug for Receiver<K> {
         write!(f, "Receiver({})", self.link.shared.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

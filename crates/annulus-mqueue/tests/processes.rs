@@ -272,11 +272,15 @@ fn waiting_costs_little<K: Kind>() {
     let queue = new::<K>(&place.0, false);
     let _sender = queue.sender().unwrap();
     let mut other = Actor::with(&place.0, "receiver");
-    let switches: u64 = other.ask("idle 2000").parse().unwrap();
+    let answer = other.ask("idle 2000");
+    let (switches, micros) = answer.split_once(' ').expect("two numbers");
+    let (switches, micros): (u64, u64) = (switches.parse().unwrap(), micros.parse().unwrap());
+    println!("{switches} wakes and {micros} us in two seconds");
     assert!(
         switches <= 60,
         "{switches} wakes in two seconds, 40 are due"
     );
+    assert!(micros < 100_000, "{micros} us of two seconds");
 }
 
 /// A thousand turns in half a minute: somebody who is not woken looks for himself only every 50 ms.
