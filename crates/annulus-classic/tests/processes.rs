@@ -182,7 +182,7 @@ fn actor() {
                 }
                 _ => panic!("not with semaphores"),
             },
-            // A child that inherits everything, tries it, and stays.
+            // A child that inherits everything, tries it, closes it or keeps it, and stays.
             "fork" => {
                 // SAFETY: the child calls what is safe to call there: the only other thread is asleep in the harness.
                 match unsafe { nix::unistd::fork() }.expect("a child") {
@@ -193,7 +193,9 @@ fn actor() {
                             Handle::SemTx(tx) => tx.try_send(b"a child's").unwrap_err().to_string(),
                             _ => "not tried".into(),
                         };
-                        handle = None;
+                        if words[1] == "close" {
+                            handle = None;
+                        }
                         the_actor::say(&tried);
                         thread::sleep(Duration::from_secs(20));
                         std::process::exit(0)
@@ -452,15 +454,17 @@ fn a_forked_child_does_not_vouch<M: Known>() {
     let mut rx: Receiver<M> = options(WhenDead::Fail).receiver(name.word()).unwrap();
     let mut tx = play::<M>("tx", "wait", &name);
     tx.must("send 0 1");
-    tx.tell("fork");
-    let answers = [tx.answer(), tx.answer()];
-    let refused =
-        "the handle was inherited through fork; this process has to attach one of its own";
-    assert!(answers.iter().any(|answer| answer == "ok"), "{answers:?}");
-    assert!(
-        answers.iter().any(|answer| answer == refused),
-        "{answers:?}"
-    );
+    for what in ["close", "keep"] {
+        tx.tell(&format!("fork {what}"));
+        let answers = [tx.answer(), tx.answer()];
+        let refused =
+            "the handle was inherited through fork; this process has to attach one of its own";
+        assert!(answers.iter().any(|answer| answer == "ok"), "{answers:?}");
+        assert!(
+            answers.iter().any(|answer| answer == refused),
+            "{answers:?}"
+        );
+    }
     // The child's closing of what it inherited has told nobody anything.
     let mut buffer = vec![];
     rx.recv(&mut buffer).unwrap();
