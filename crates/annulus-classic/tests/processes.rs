@@ -679,6 +679,47 @@ fn who_sleeps_while_the_holder_of_mutex_is_killed_goes_on_within_a_second() {
     }
 }
 
+#[test]
+fn who_was_too_slow_to_say_its_name_waits_like_the_others() {
+    let name = Name::sem();
+    let options = options(WhenDead::Wait);
+    let mut slow: SemSender = options.sender(name.word()).unwrap();
+    let mut rx: SemReceiver = options.receiver(name.word()).unwrap();
+    let mut buffer = vec![];
+    for number in 0..10 {
+        slow.stop_at(Moment::Unnamed, b"").unwrap();
+        // Goes in without the semaphore, which the slow one has.
+        let mut quick: SemSender = options.sender(name.word()).unwrap();
+        quick.stop_at(Moment::Inside, b"").unwrap();
+        assert_eq!(slow.try_send(b""), Err(TrySendError::Full(())));
+        quick.die();
+        slow.send(&record(number)).unwrap();
+        rx.recv(&mut buffer).unwrap();
+        assert_eq!(read(&buffer), number);
+    }
+}
+
+/// What was sent before a close is received before its news, however close the two are.
+#[test]
+fn the_news_of_a_close_never_comes_before_the_last_record() {
+    for _ in 0..1000 {
+        let name = Name::classic();
+        let options = options(WhenDead::Wait);
+        let mut rx: Receiver<Classic> = options.receiver(name.word()).unwrap();
+        let mut tx: Sender<Classic> = options.sender(name.word()).unwrap();
+        let sending = thread::spawn(move || tx.send(&record(1)));
+        let mut buffer = vec![];
+        let got = loop {
+            match rx.try_recv(&mut buffer) {
+                Err(TryRecvError::Empty) => {}
+                got => break got,
+            }
+        };
+        assert_eq!(got.map(|_| read(&buffer)), Ok(1));
+        sending.join().unwrap().unwrap();
+    }
+}
+
 /// Many senders and receivers in processes of their own, some of which are killed.
 #[test]
 fn a_crowd_with_semaphores_loses_nothing_of_the_living() {
