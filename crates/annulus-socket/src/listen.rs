@@ -151,10 +151,13 @@ impl Listener {
     /// Waits for somebody to connect, and makes the channel. Whoever leaves without a word is passed
     /// over. After an error the listener still listens.
     ///
-    /// ```no_run
-    /// # let listener: annulus_socket::Listener = todo!();
-    /// let receiver: annulus_socket::Receiver = listener.accept()?;
-    /// # Ok::<(), annulus_channel::OpenError>(())
+    /// ```
+    /// use annulus_channel::OpenError;
+    /// use annulus_socket::{Listener, Receiver};
+    ///
+    /// fn next(listener: &Listener) -> Result<Receiver, OpenError> {
+    ///     listener.accept()
+    /// }
     /// ```
     ///
     /// # Errors
