@@ -1,5 +1,6 @@
 //! The command line: what may be asked of the program.
 
+use crate::bench;
 use crate::demo;
 use crate::exit::Exit;
 use crate::framing::Framing;
@@ -44,9 +45,18 @@ pub enum Command {
     Rm(Rm),
     /// Show two processes at work, checking every byte, and measure them against a pipe.
     Demo(demo::Args),
+    /// Compare the transports: two processes, the same work over each, every byte checked.
+    ///
+    /// Throughput as fast as it goes, round trips, latency on a schedule (counted from when each record was due, so
+    /// that a stall is not hidden), and CPU time. The transports take turns in rounds; figures are medians of the rounds;
+    /// "relative" is to ring-spsc at the same size.
+    Bench(bench::Args),
     /// One process of the demonstration.
     #[command(hide = true)]
     DemoWorker(demo::Orders),
+    /// One process of the comparison.
+    #[command(hide = true)]
+    BenchWorker(bench::Orders),
 }
 
 impl Default for Command {
