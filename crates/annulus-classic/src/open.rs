@@ -1,0 +1,197 @@
+//! Who may come in, what they find, and who removes it.
+//!
+//! What a file says of itself is checked against its real size before the first use, copied, and not read again.
+
+use crate::header::{self, Shape};
+use crate::link::{Link, Side};
+use crate::lock::Lock;
+use crate::medium::{Carry, Medium};
+use crate::memory::Memory;
+use crate::options::Options;
+use crate::place::Place;
+use annulus_channel::{OpenError, OpenReason};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long one who comes waits for others who come and go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An attached handle's parts.
+pub(crate) struct Open<M> {
+    pub(crate) link: Link,
+    pub(crate) medium: M,
+    pub(crate) max_record: usize,
+}
+
+/// Opens or creates the channel, and attaches a handle of this side.
+pub(crate) fn open<M: Carry>(
+    options: &Options,
+    name: &Path,
+    side: Side,
+) -> Result<Open<M>, OpenError> {
+    let place = M::place(name)?;
+    loop {
+        let file = match place.open()? {
+            Some(_) if options.create_new => return Err(place.error(OpenReason::Exists)),
+            Some(file) => file,
+            None if !options.create => return Err(place.error(OpenReason::NotFound)),
+            None => match create::<M>(options, &place)? {
+                Some(file) => file,
+                // Somebody else was quicker.
+                None => continue,
+            },
+        };
+        if let Some(open) = attach(options, &place, file, side)? {
+            return Ok(open);
+        }
+        // It was finished, and has no name any more.
+    }
+}
+
+fn create<M: Carry>(options: &Options, place: &Place) -> Result<Option<File>, OpenError> {
+    let shape = M::shape(options).map_err(|reason| place.error(reason))?;
+    let nameless = place.create(shape.file_len, options.mode)?;
+    let memory =
+        Memory::map(&nameless.file, header::LEN).map_err(|error| place.os("mmap", error))?;
+    shape.write(M::KIND, &memory);
+    place.publish(nameless)
+}
+
+/// Attaches a handle to the channel in `file`, unless that has lost its name.
+fn attach<M: Carry>(
+    options: &Options,
+    place: &Place,
+    file: File,
+    side: Side,
+) -> Result<Option<Open<M>>, OpenError> {
+    let error = |reason| place.error(reason);
+    let (memory, shape) = map::<M>(place, &file)?;
+    let lock = Lock::open(&file).map_err(|error| place.os("open /proc/self/fd", error))?;
+    let guard = Lock::open(&file).map_err(|error| place.os("open /proc/self/fd", error))?;
+    let gate = guard
+        .gate(PATIENCE)
+        .map_err(|errno| place.os("fcntl(F_OFD_SETLK)", errno))?;
+    let Some(_gate) = gate else {
+        return Err(error(OpenReason::TimedOut));
+    };
+    if file.metadata().map_or(0, |metadata| metadata.nlink()) == 0 {
+        return Ok(None);
+    }
+    let many = match side {
+        Side::Sender => M::CAPABILITIES.many_senders,
+        Side::Receiver => M::CAPABILITIES.many_receivers,
+    };
+    let mut link = Link::new(
+        memory,
+        file,
+        place.clone(),
+        lock,
+        side,
+        many,
+        options.when_dead,
+    )
+    .map_err(error)?;
+    let medium = M::attach(&link, &shape, options.mode).map_err(error)?;
+    link.sit();
+    Ok(Some(Open {
+        link,
+        medium,
+        max_record: shape.max_record as usize,
+    }))
+}
+
+fn map<M: Carry>(place: &Place, file: &File) -> Result<(Memory, Shape), OpenError> {
+    let len = file
+        .metadata()
+        .map_err(|error| place.os("fstat", error))?
+        .len();
+    let mismatch = |what, expected: String, found: String| {
+        place.error(OpenReason::Mismatch {
+            what,
+            expected,
+            found,
+        })
+    };
+    if len < header::LEN as u64 {
+        let expected = format!("at least {}", header::LEN);
+        return Err(mismatch("length of the file", expected, len.to_string()));
+    }
+    let map = |len| Memory::map(file, len).map_err(|error| place.os("mmap", error));
+    let memory = map(header::LEN)?;
+    let shape = Shape::read(M::KIND, &memory, len).map_err(|reason| place.error(reason))?;
+    match M::mapped(&shape) {
+        Some(header::LEN) => Ok((memory, shape)),
+        Some(len) => Ok((map(len)?, shape)),
+        None => {
+            let expected = "one that fits its numbers".into();
+            Err(mismatch("length of the file", expected, len.to_string()))
+        }
+    }
+}
+
+/// Takes a handle out. If it is the last, so goes the name, where that passes with the handles.
+pub(crate) fn close<M: Carry>(link: &Link, medium: &mut M) {
+    if link.check() == Err(annulus_channel::Fault::ForkedHandle) {
+        return;
+    }
+    let gate = link.gate();
+    link.rise();
+    medium.wake(link);
+    if M::PASSES && gate.is_some() && link.is_finished(medium.is_empty(link)) {
+        // Before the file's, so that whoever creates the next finds these gone.
+        M::clean(&link.place);
+        link.unlink();
+    }
+}
+
+/// Removes the channel of this name, if nobody living is attached: what was left by those who were killed, or a
+/// spool with what is in it.
+///
+/// ```
+/// use annulus_classic::{Classic, ClassicSender, Options, remove};
+///
+/// let name = format!("remove-example-{}", std::process::id());
+/// let tx: ClassicSender = Options::new().sender(&name)?;
+/// assert!(remove::<Classic>(&name).is_err(), "somebody is there");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: `NotFound`; `Taken` while somebody living is attached; `Mismatch` if something else has the name, which
+/// is then left alone.
+pub fn remove<M: Medium>(name: impl AsRef<Path>) -> Result<(), OpenError> {
+    let place = M::place(name.as_ref())?;
+    let Some(file) = place.open()? else {
+        return Err(place.error(OpenReason::NotFound));
+    };
+    let (memory, _) = map::<M>(&place, &file)?;
+    let lock = Lock::open(&file).map_err(|error| place.os("open /proc/self/fd", error))?;
+    let gate = lock
+        .gate(PATIENCE)
+        .map_err(|errno| place.os("fcntl(F_OFD_SETLK)", errno))?;
+    if gate.is_none() {
+        return Err(place.error(OpenReason::TimedOut));
+    }
+    for seat in 0..2 * header::SEATS {
+        if lock.is_taken(seat) {
+            // Relaxed: for people to read.
+            let pid = memory.word(header::seat(seat) + 8);
+            return Err(place.error(OpenReason::Taken {
+                side: if seat < header::SEATS {
+                    "sender"
+                } else {
+                    "receiver"
+                },
+                pid: pid.load(std::sync::atomic::Ordering::Relaxed) as u32,
+            }));
+        }
+    }
+    if !place.names(&file) {
+        return Err(place.error(OpenReason::NotFound));
+    }
+    M::clean(&place);
+    fs::remove_file(&place.path).map_err(|error| place.os("unlink", error))
+}
