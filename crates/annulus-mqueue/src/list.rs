@@ -1,0 +1,105 @@
+//! Which queues there are, and their removal by name.
+
+use crate::kernel::Kernel;
+use crate::lock;
+use crate::name::Name;
+use crate::open::{self, map, open_companion};
+use crate::posix::PosixQueue;
+use crate::sysv::SysvQueue;
+use annulus_channel::OpenError;
+use annulus_fd::names::{DIR, Side};
+use std::fs;
+use std::io;
+
+/// A queue as [`list`] finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: Name,
+    /// How many living senders are attached.
+    pub senders: usize,
+    /// How many living receivers are attached.
+    pub receivers: usize,
+    /// How many handles were killed and have no successor yet.
+    pub dead: usize,
+    /// How many records wait; nothing if the queue itself is gone, or was never finished.
+    pub records: Option<usize>,
+}
+
+impl Listed {
+    /// Whether nobody is attached and no record waits: nothing is lost with it.
+    pub fn is_stale(&self) -> bool {
+        self.senders + self.receivers == 0 && self.records.unwrap_or(0) == 0
+    }
+}
+
+/// The queues made by this library that the user may open.
+///
+/// ```
+/// use annulus_mqueue::{QueueOptions, list, remove};
+/// # let name = format!("/annulus-doc-list-{}", std::process::id());
+/// let queue = QueueOptions::new().create(true).posix(&name)?;
+/// let _sender = queue.sender()?;
+/// let found = list()?.into_iter().find(|found| found.name == *queue.name()).unwrap();
+/// assert_eq!((found.senders, found.receivers, found.records), (1, 0, Some(0)));
+/// assert!(!found.is_stale());
+/// remove(queue.name())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// If the directory of the companions cannot be read. What cannot be opened is left out.
+pub fn list() -> io::Result<Vec<Listed>> {
+    let mut listed = Vec::new();
+    for entry in fs::read_dir(DIR)? {
+        let file = entry?.file_name();
+        let name = file.to_str().and_then(Name::of_companion);
+        listed.extend(name.and_then(|name| match name {
+            Name::Posix(_) => look::<PosixQueue>(name),
+            Name::SystemV(_) => look::<SysvQueue>(name),
+        }));
+    }
+    Ok(listed)
+}
+
+fn look<K: Kernel>(name: Name) -> Option<Listed> {
+    let companion = open_companion(&name, None).ok()?;
+    let mut listed = Listed {
+        name,
+        senders: 0,
+        receivers: 0,
+        dead: 0,
+        records: None,
+    };
+    if companion.metadata().ok()?.len() == 0 {
+        return Some(listed);
+    }
+    let page = map(&listed.name, &companion).ok()?;
+    for (_, _, holder) in page.holders() {
+        let count = match holder.side {
+            _ if !lock::is_held(&companion, holder.ticket) => &mut listed.dead,
+            Side::Sender => &mut listed.senders,
+            Side::Receiver => &mut listed.receivers,
+        };
+        *count += 1;
+    }
+    let kernel = K::find(&listed.name).ok()?;
+    listed.records = kernel
+        .filter(|kernel| open::is_ours(kernel, &page))
+        .and_then(|kernel| kernel.len().ok());
+    Some(listed)
+}
+
+/// Removes the queue of this name, with what is in it, and its companion. A queue that was not made by this library is
+/// not touched.
+///
+/// # Errors
+///
+/// [`OpenError`]: `NotFound`, `Permission`, `Mismatch` if the queue is somebody else's.
+pub fn remove(name: &Name) -> Result<(), OpenError> {
+    match name {
+        Name::Posix(_) => open::remove::<PosixQueue>(name),
+        Name::SystemV(_) => open::remove::<SysvQueue>(name),
+    }
+}

@@ -1,0 +1,107 @@
+//! Queues for tests: small ones, whose names are nobody else's, and of which nothing is left.
+#![allow(dead_code, reason = "each test uses some of it")]
+
+use annulus_channel::OpenError;
+use annulus_mqueue::{Name, Posix, Protocol, Queue, QueueOptions, SystemV, list, remove};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// A kind of queue under test.
+pub trait Kind: Protocol + Send + Sync + Sized + 'static {
+    /// Opens by a test's name.
+    fn open(options: &QueueOptions, name: &Name) -> Result<Queue<Self>, OpenError>;
+
+    /// A name that nobody else has.
+    fn fresh() -> Name;
+
+    /// Options for a queue of `records` records, none longer than `max` bytes.
+    fn small(records: usize, max: usize) -> QueueOptions;
+}
+
+fn number() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Relaxed)
+}
+
+/// The word after the scheme.
+pub fn word(name: &Name) -> String {
+    let text = name.to_string();
+    text.split_once(':').expect("a scheme").1.to_owned()
+}
+
+impl Kind for Posix {
+    fn open(options: &QueueOptions, name: &Name) -> Result<Queue<Self>, OpenError> {
+        options.posix(&word(name))
+    }
+
+    fn fresh() -> Name {
+        let word = format!("annulus-test-{}-{}", std::process::id(), number());
+        Name::posix(&word).expect("a name")
+    }
+
+    fn small(records: usize, max: usize) -> QueueOptions {
+        let mut options = QueueOptions::new();
+        options.capacity(records).max_record(max);
+        options
+    }
+}
+
+impl Kind for SystemV {
+    fn open(options: &QueueOptions, name: &Name) -> Result<Queue<Self>, OpenError> {
+        options.sysv(&word(name))
+    }
+
+    fn fresh() -> Name {
+        let word = format!("annulus-test-{}-{}", std::process::id(), number());
+        Name::sysv(&word).expect("a name")
+    }
+
+    fn small(records: usize, max: usize) -> QueueOptions {
+        let mut options = QueueOptions::new();
+        options.capacity(records * max).max_record(max);
+        options
+    }
+}
+
+/// A name that is removed in the end, whatever happens, with its queue.
+#[derive(Debug)]
+pub struct Place(pub Name);
+
+impl Place {
+    pub fn fresh<K: Kind>() -> Self {
+        Self(K::fresh())
+    }
+
+    /// Whether anything of the queue is left.
+    pub fn is_there(&self) -> bool {
+        let listed = list().expect("a directory");
+        listed.iter().any(|found| found.name == self.0) || exists(&self.0)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = remove(&self.0);
+    }
+}
+
+/// Whether the kernel has a queue of this name.
+fn exists(name: &Name) -> bool {
+    match name {
+        Name::Posix(word) => {
+            use nix::mqueue::{MQ_OFlag, mq_close, mq_open};
+            use nix::sys::stat::Mode;
+            let path = format!("/{word}");
+            let fd = mq_open(path.as_str(), MQ_OFlag::O_RDONLY, Mode::empty(), None);
+            fd.map(mq_close).is_ok()
+        }
+        // SAFETY: takes no pointer.
+        Name::SystemV(key) => unsafe { libc::msgget(*key, 0) >= 0 },
+    }
+}
+
+/// Whether a living handle is attached.
+pub fn is_attached(name: &Name) -> bool {
+    let listed = list().expect("a directory");
+    let mut mine = listed.iter().filter(|found| found.name == *name);
+    mine.any(|found| found.senders + found.receivers > 0)
+}
