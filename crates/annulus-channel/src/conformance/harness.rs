@@ -342,7 +342,8 @@ impl Terms {
     pub(super) fn fill(&self, tx: &mut impl Sender) -> Option<u32> {
         let since = Instant::now();
         let mut count = 0;
-        // A transport that is not prompt may find room for a little while yet.
+        // A transport that is not prompt may find room for a while yet: TCP moves on what a small window held
+        // back when a timer of 200 ms fires.
         let mut refusals = if self.prompt { 1 } else { 20 };
         while refusals > 0 {
             match send(tx, Way::Try, &self.page(count)) {
@@ -350,7 +351,7 @@ impl Terms {
                 Err(Stop::NotNow) => {
                     refusals -= 1;
                     if refusals > 0 {
-                        thread::sleep(Duration::from_millis(1));
+                        thread::sleep(Duration::from_millis(25));
                     }
                 }
                 Err(stop) => panic!("filling the channel, after {count} records: {stop:?}"),

@@ -1,0 +1,381 @@
+//! The two ends as the contract wants them: waiting, deadlines, and errors that stick, written once
+//! over one small trait each, [`Outgoing`] and [`Incoming`].
+//!
+//! No call waits in the kernel but in `poll`: a transport attempts, sleeps until another attempt is worth
+//! it, and attempts again. So a signal ends none, and what can be done at once is done.
+
+use crate::address::Kind;
+use crate::wait;
+use annulus_channel::{
+    Capabilities, Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
+};
+use nix::errno::Errno;
+use std::fmt;
+use std::process;
+use std::time::{Duration, Instant};
+
+/// Why an attempt did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// No room, or nothing there.
+    NotNow,
+    /// The peer said goodbye.
+    Closed,
+    /// The peer has gone without a word.
+    Dead,
+    /// The system refused, or the peer writes nonsense.
+    Fault(Fault),
+}
+
+impl Stop {
+    /// A call that the system refused.
+    pub(crate) fn os(call: &'static str, errno: Errno) -> Self {
+        Self::Fault(wait::os(call, errno))
+    }
+}
+
+/// Whether this error tells of the peer's end, not of our own.
+pub(crate) fn is_end(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EPIPE
+            | Errno::ECONNRESET
+            | Errno::ECONNREFUSED
+            | Errno::ECONNABORTED
+            | Errno::ENOTCONN
+            | Errno::ETIMEDOUT
+            | Errno::EHOSTUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::ENETUNREACH
+    )
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// How long a call waits.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// Until this moment, or for ever.
+    Until(Option<Instant>),
+}
+
+impl Patience {
+    /// Whether there is none left.
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Until(until) => wait::passed(until),
+        }
+    }
+
+    /// Its end, or that of a slice of it.
+    pub(crate) fn slice(self, slice: Duration) -> Option<Instant> {
+        let until = match self {
+            Self::None => None,
+            Self::Until(until) => until,
+        };
+        wait::earlier(until, Instant::now() + slice)
+    }
+}
+
+/// A sending end.
+pub(crate) trait Outgoing: Send {
+    /// Sends the record, with patience for room. After an error nothing of it will be received.
+    fn send(&mut self, record: &[u8], patience: Patience) -> Result<(), Stop>;
+
+    /// Says goodbye. Best effort: whoever does not hear it takes us for dead.
+    fn goodbye(&mut self);
+}
+
+/// A receiving end that never waits.
+pub(crate) trait Incoming: Send {
+    /// Receives a record into the empty buffer; leaves it empty if there is none.
+    fn attempt(&mut self, buffer: &mut Vec<u8>) -> Result<(), Stop>;
+
+    /// Sleeps until another attempt may do better, or until the moment.
+    fn sleep(&mut self, until: Option<Instant>) -> Result<(), Stop>;
+
+    /// Says goodbye.
+    fn goodbye(&mut self);
+}
+
+/// What a socket of this kind promises.
+pub(crate) fn capabilities(kind: Kind) -> Capabilities {
+    Capabilities {
+        order: Order::Total,
+        lossy: kind == Kind::Udp,
+        many_senders: false,
+        many_receivers: false,
+        persistent: false,
+        crosses_machines: !kind.is_unix(),
+    }
+}
+
+/// The sending end of a socket.
+///
+/// Closed when it is dropped, with a goodbye. A process that is killed says none, and that is how
+/// the receiver knows the difference. A handle inherited through `fork` answers
+/// [`Fault::ForkedHandle`], and says nothing when it is dropped.
+///
+/// ```
+/// use annulus_channel::{Receiver as _, Sender as _};
+/// use annulus_socket::{Kind, SocketOptions};
+///
+/// let (mut tx, mut rx) = SocketOptions::new().pair(Kind::UnixSeqpacket)?;
+/// tx.send(b"a record")?;
+/// let mut record = Vec::new();
+/// rx.recv(&mut record)?;
+/// assert_eq!(record, b"a record");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Sender {
+    way: Box<dyn Outgoing>,
+    kind: Kind,
+    max: usize,
+    /// The process whose handle this is.
+    owner: u32,
+    /// What ended it; every later call says the same.
+    end: Option<Stop>,
+    /// Whether to part without a word.
+    silent: bool,
+}
+
+/// The receiving end of a socket.
+///
+/// Closed when it is dropped, as [`Sender`] is.
+///
+/// ```
+/// use annulus_channel::{Receiver as _, RecvError};
+/// use annulus_socket::{Kind, SocketOptions};
+///
+/// let (tx, mut rx) = SocketOptions::new().pair(Kind::UnixStream)?;
+/// drop(tx);
+/// assert_eq!(rx.recv(&mut Vec::new()), Err(RecvError::Disconnected));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Receiver {
+    way: Box<dyn Incoming>,
+    kind: Kind,
+    owner: u32,
+    end: Option<Stop>,
+    silent: bool,
+}
+
+impl Sender {
+    pub(crate) fn new(way: Box<dyn Outgoing>, kind: Kind, max: usize) -> Self {
+        Self {
+            way,
+            kind,
+            max,
+            owner: process::id(),
+            end: None,
+            silent: false,
+        }
+    }
+
+    /// Parts without a goodbye, as a process that is killed: for tests.
+    #[doc(hidden)]
+    pub fn die(mut self) {
+        self.silent = true;
+    }
+
+    fn attempt(&mut self, record: &[u8], patience: Patience) -> Result<(), Stop> {
+        if self.owner != process::id() {
+            return Err(Stop::Fault(Fault::ForkedHandle));
+        }
+        if let Some(end) = self.end {
+            return Err(end);
+        }
+        let sent = self.way.send(record, patience);
+        if let Err(end) = sent {
+            self.end = Some(end).filter(|&end| end != Stop::NotNow);
+        }
+        sent
+    }
+
+    fn too_large<E>(&self, len: usize, error: impl FnOnce(usize, usize) -> E) -> Result<(), E> {
+        if len > self.max {
+            return Err(error(len, self.max));
+        }
+        Ok(())
+    }
+}
+
+impl annulus_channel::Sender for Sender {
+    fn try_send(&mut self, record: &[u8]) -> Result<(), TrySendError> {
+        self.too_large(record.len(), |len, max| TrySendError::TooLarge {
+            value: (),
+            len,
+            max,
+        })?;
+        self.attempt(record, Patience::None)
+            .map_err(|stop| match stop {
+                Stop::NotNow => TrySendError::Full(()),
+                stop => send_error(stop).into(),
+            })
+    }
+
+    fn send(&mut self, record: &[u8]) -> Result<(), SendError> {
+        self.too_large(record.len(), |len, max| SendError::TooLarge {
+            value: (),
+            len,
+            max,
+        })?;
+        self.attempt(record, Patience::Until(None))
+            .map_err(send_error)
+    }
+
+    fn send_deadline(&mut self, record: &[u8], deadline: Instant) -> Result<(), SendTimeoutError> {
+        self.too_large(record.len(), |len, max| SendTimeoutError::TooLarge {
+            value: (),
+            len,
+            max,
+        })?;
+        self.attempt(record, Patience::Until(Some(deadline)))
+            .map_err(|stop| match stop {
+                Stop::NotNow => SendTimeoutError::Timeout(()),
+                stop => send_error(stop).into(),
+            })
+    }
+
+    fn max_record(&self) -> usize {
+        self.max
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(self.kind)
+    }
+}
+
+/// The error of a call that waits as long as it takes, and so never ends in `NotNow`.
+fn send_error(stop: Stop) -> SendError {
+    match stop {
+        Stop::Closed => SendError::Disconnected(()),
+        Stop::Fault(fault) => SendError::Fault((), fault),
+        Stop::Dead | Stop::NotNow => SendError::PeerDead(()),
+    }
+}
+
+fn recv_error(stop: Stop) -> RecvError {
+    match stop {
+        Stop::Closed => RecvError::Disconnected,
+        Stop::Fault(fault) => RecvError::Fault(fault),
+        Stop::Dead | Stop::NotNow => RecvError::PeerDead,
+    }
+}
+
+impl Receiver {
+    pub(crate) fn new(way: Box<dyn Incoming>, kind: Kind) -> Self {
+        Self {
+            way,
+            kind,
+            owner: process::id(),
+            end: None,
+            silent: false,
+        }
+    }
+
+    /// Parts without a goodbye, as a process that is killed: for tests.
+    #[doc(hidden)]
+    pub fn die(mut self) {
+        self.silent = true;
+    }
+
+    fn attempt(&mut self, buffer: &mut Vec<u8>, patience: Patience) -> Result<usize, Stop> {
+        buffer.clear();
+        if self.owner != process::id() {
+            return Err(Stop::Fault(Fault::ForkedHandle));
+        }
+        if let Some(end) = self.end {
+            return Err(end);
+        }
+        let stop = loop {
+            match self.way.attempt(buffer) {
+                Ok(()) => return Ok(buffer.len()),
+                Err(Stop::NotNow) => {}
+                Err(end) => break end,
+            }
+            match patience {
+                Patience::Until(until) if !patience.is_over() => {
+                    if let Err(end) = self.way.sleep(until) {
+                        break end;
+                    }
+                }
+                _ => return Err(Stop::NotNow),
+            }
+        };
+        self.end = Some(stop);
+        Err(stop)
+    }
+}
+
+impl annulus_channel::Receiver for Receiver {
+    fn try_recv(&mut self, buffer: &mut Vec<u8>) -> Result<usize, TryRecvError> {
+        self.attempt(buffer, Patience::None)
+            .map_err(|stop| match stop {
+                Stop::NotNow => TryRecvError::Empty,
+                stop => recv_error(stop).into(),
+            })
+    }
+
+    fn recv(&mut self, buffer: &mut Vec<u8>) -> Result<usize, RecvError> {
+        self.attempt(buffer, Patience::Until(None))
+            .map_err(recv_error)
+    }
+
+    fn recv_deadline(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        deadline: Instant,
+    ) -> Result<usize, RecvTimeoutError> {
+        self.attempt(buffer, Patience::Until(Some(deadline)))
+            .map_err(|stop| match stop {
+                Stop::NotNow => RecvTimeoutError::Timeout,
+                stop => recv_error(stop).into(),
+            })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(self.kind)
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if !self.silent && self.owner == process::id() {
+            self.way.goodbye();
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if !self.silent && self.owner == process::id() {
+            self.way.goodbye();
+        }
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("kind", &self.kind)
+            .field("max_record", &self.max)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
