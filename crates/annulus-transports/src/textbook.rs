@@ -1,0 +1,111 @@
+//! The textbook's channels behind the facade: bounded buffers and the spool file.
+
+use crate::again::again;
+use crate::error::OpenError;
+use crate::options::Options;
+use crate::remove::Stale;
+use crate::url::Url;
+use crate::{BoxedReceiver, BoxedSender};
+use annulus::WhenDead;
+use annulus_channel::OpenReason;
+use annulus_classic::{Classic, Medium, Receiver, Sem, Sender, Spool};
+use std::fs;
+use std::path::Path;
+
+/// The longest record of a new buffer.
+const RECORD: usize = 1 << 16;
+
+/// Where the buffers' names are, and what they begin with.
+const DIR: &str = "/dev/shm";
+const CLASSIC: &str = "annulus.classic-";
+const SEM: &str = "annulus.sem-";
+
+pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
+    let to = settle(url, options);
+    Ok(match url {
+        Url::Classic(name) => Box::new(to.sender::<Classic>(name)?),
+        Url::Sem(name) => Box::new(to.sender::<Sem>(name)?),
+        Url::Spool(path) => Box::new(to.sender::<Spool>(path)?),
+        other => unreachable!("no such channel: {other}"),
+    })
+}
+
+pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, OpenError> {
+    let at = url.clone();
+    let mut to = settle(url, options);
+    again(options, move || {
+        let receiver: BoxedReceiver = match &at {
+            Url::Classic(name) => Box::new(to.receiver::<Classic>(name)?),
+            Url::Sem(name) => Box::new(to.receiver::<Sem>(name)?),
+            Url::Spool(path) => Box::new(to.receiver::<Spool>(path)?),
+            other => unreachable!("no such channel: {other}"),
+        };
+        // The first has closed it for good; whoever waits for another sender makes the next.
+        to.create(true);
+        Ok(receiver)
+    })
+}
+
+fn settle(url: &Url, options: &Options) -> annulus_classic::Options {
+    let mut to = annulus_classic::Options::new();
+    to.create(options.create);
+    let record = options.max_record.unwrap_or(RECORD);
+    match (url, options.capacity) {
+        (Url::Spool(_), Some(bytes)) => {
+            to.capacity(bytes as u64);
+        }
+        (_, Some(bytes)) => {
+            to.slots((bytes / record).max(2) as u64);
+        }
+        _ => {}
+    }
+    to.max_record(record as u64);
+    if let Some(mode) = options.mode {
+        to.mode(mode);
+    }
+    if let Some(what) = options.when_dead {
+        to.when_dead(match what {
+            WhenDead::Wait => annulus_classic::WhenDead::Wait,
+            WhenDead::Fail => annulus_classic::WhenDead::Fail,
+        });
+    }
+    to
+}
+
+pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
+    let removed = match url {
+        Url::Classic(name) => annulus_classic::remove::<Classic>(name),
+        Url::Sem(name) => annulus_classic::remove::<Sem>(name),
+        Url::Spool(path) => annulus_classic::remove::<Spool>(path),
+        other => unreachable!("no such channel: {other}"),
+    };
+    removed.map_err(|error| match error.reason {
+        OpenReason::Taken { pid, .. } => OpenError::Busy {
+            url: url.clone(),
+            pid,
+        },
+        _ => error.into(),
+    })
+}
+
+/// Buffers that nobody living is attached to: they remove themselves, so somebody was killed, or a receiver never came.
+pub(crate) fn stale() -> Vec<Stale> {
+    let names = fs::read_dir(DIR).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let stale = |name: String| {
+        if let Some(name) = name.strip_prefix(CLASSIC) {
+            return left::<Classic>(name, Url::Classic(name.to_owned()));
+        }
+        let name = name.strip_prefix(SEM)?;
+        left::<Sem>(name, Url::Sem(name.to_owned()))
+    };
+    names.filter_map(stale).collect()
+}
+
+fn left<M: Medium>(_name: &str, url: Url) -> Option<Stale>
+where
+    Sender<M>: Send,
+    Receiver<M>: Send,
+{
+    Some(Stale { url, records: None })
+}
