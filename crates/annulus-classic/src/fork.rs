@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
@@ -93,11 +93,17 @@ impl OwnFile {
         Ok(Self { file: Some(file) })
     }
 
-    pub(crate) fn file(&self) -> &File {
+    fn file(&self) -> &File {
         match &self.file {
             Some(file) => file,
             None => unreachable!("closed only when dropped"),
         }
+    }
+}
+
+impl AsFd for OwnFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file().as_fd()
     }
 }
 

@@ -42,7 +42,6 @@ mod fork;
 mod frame;
 mod header;
 mod link;
-mod lock;
 mod medium;
 mod memory;
 mod open;

@@ -9,22 +9,25 @@
 //!
 //! A stopped process keeps its locks. The pid is shown to people and decides nothing.
 //!
-//! Coming and going happen one at a time, under one more lock (the *gate*): who comes finds a file whose name is not
-//! being removed, and who goes last removes it.
+//! Coming and going happen one at a time, behind a [`Door`]: who comes finds a file whose name is not being removed, and who
+//! goes last removes it.
 
-use crate::fork;
+use crate::fork::{self, OwnFile};
 use crate::header::{self, SEATS};
-use crate::lock::{Gate, Lock};
 use crate::memory::Memory;
 use crate::place::Place;
 use annulus_channel::{Fault, OpenReason};
+use annulus_fd::lock::{Door, is_locked, try_lock};
 use nix::time::{ClockId, clock_gettime};
 use std::fs::{self, File};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-/// How long one who goes waits for the gate. Then the name stays for whoever removes stale ones.
-pub(crate) const GATE_PATIENCE: Duration = Duration::from_secs(1);
+/// Where the locks of the seats lie: far beyond the file's end.
+const LOCKS: u64 = 1 << 61;
+
+/// How long one who goes waits at the door. Then the name stays for whoever removes stale ones.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest time between two looks at who has died.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
@@ -97,7 +100,7 @@ pub(crate) struct Link {
     pub(crate) word: u64,
     when_dead: WhenDead,
     seat: usize,
-    lock: Lock,
+    lock: OwnFile,
     /// The process that we belong to.
     generation: u64,
     fault: Option<Fault>,
@@ -111,17 +114,22 @@ pub(crate) struct Link {
     arrivals: u64,
 }
 
+/// Whether another description than this has the seat's lock. If the kernel cannot be asked, it has.
+pub(crate) fn is_taken(lock: &OwnFile, seat: usize) -> bool {
+    is_locked(lock, LOCKS + seat as u64, 1).unwrap_or(true)
+}
+
 fn coarse_now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from)
 }
 
 impl Link {
-    /// Takes a seat, under the gate, for a handle that is not seen before [`sit`](Self::sit).
+    /// Takes a seat, behind the door, for a handle that is not seen before [`sit`](Self::sit).
     pub(crate) fn new(
         memory: Memory,
         file: File,
         place: Place,
-        lock: Lock,
+        lock: OwnFile,
         side: Side,
         many: bool,
         when_dead: WhenDead,
@@ -130,10 +138,11 @@ impl Link {
         let count = if many { SEATS } else { 1 };
         let mut seat = None;
         for number in seats.clone().take(count) {
-            let taken = lock.take_seat(number).map_err(|errno| OpenReason::Os {
-                call: "fcntl(F_OFD_SETLK)",
-                errno: errno as i32,
-            })?;
+            let taken =
+                try_lock(&lock, LOCKS + number as u64, 1).map_err(|errno| OpenReason::Os {
+                    call: "fcntl(F_OFD_SETLK)",
+                    errno: errno as i32,
+                })?;
             if taken {
                 seat = Some(number);
                 break;
@@ -179,9 +188,9 @@ impl Link {
         Ok(link)
     }
 
-    /// Whether nobody else living is attached. Under the gate, so nobody comes meanwhile.
+    /// Whether nobody else living is attached. Behind the door, so nobody comes meanwhile.
     pub(crate) fn is_alone(&self) -> bool {
-        (0..2 * SEATS).all(|seat| seat == self.seat || !self.lock.is_taken(seat))
+        (0..2 * SEATS).all(|seat| seat == self.seat || !is_taken(&self.lock, seat))
     }
 
     /// Shows us to the others.
@@ -210,7 +219,7 @@ impl Link {
     /// What the seat says, if its holder was killed.
     fn dead_in(&self, seat: usize, word: u64) -> bool {
         // Acquire: if it is the same still, it was when the kernel was asked, as no ticket recurs.
-        !self.lock.is_taken(seat) && self.memory.word(header::seat(seat)).load(Acquire) == word
+        !is_taken(&self.lock, seat) && self.memory.word(header::seat(seat)).load(Acquire) == word
     }
 
     /// Whether the holder of this ticket, another's than ours, lives and has not closed.
@@ -306,14 +315,14 @@ impl Link {
         self.memory.word(header::CHANGES).fetch_add(1, AcqRel);
     }
 
-    /// Waits for the gate, to go.
-    pub(crate) fn gate(&self) -> Option<Gate<'_>> {
-        self.lock.gate(GATE_PATIENCE).ok().flatten()
+    /// Goes to the door, to leave.
+    pub(crate) fn door(&self) -> Option<Door<&OwnFile>> {
+        Door::alone(&self.lock, PATIENCE).ok().flatten()
     }
 
     /// Whether nothing keeps the name, when we are the last to go: both sides have come, or nothing is in it.
     pub(crate) fn is_finished(&self, empty: bool) -> bool {
-        // Relaxed: under the gate.
+        // Relaxed: behind the door.
         let come = |at: usize| self.memory.word(at).load(Relaxed) > 0;
         self.is_alone() && (empty || header::ARRIVALS.into_iter().all(come))
     }
@@ -321,7 +330,7 @@ impl Link {
     /// Removes the name, if it is still ours.
     pub(crate) fn unlink(&self) {
         if self.place.names(&self.file) {
-            // Nobody else removes it while we have the gate, but people.
+            // Nobody else removes it while we are in the door, but people.
             let _ = fs::remove_file(&self.place.path);
         }
     }

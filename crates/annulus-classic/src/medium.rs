@@ -33,7 +33,7 @@ pub(crate) trait Carry: Sized {
     /// How many bytes of a file of this shape are mapped; nothing if the shape is not possible.
     fn mapped(shape: &Shape) -> Option<usize>;
 
-    /// Opens a handle's part. Under the gate, before anybody sees the handle.
+    /// Opens a handle's part. Behind the door, before anybody sees the handle.
     fn attach(link: &Link, shape: &Shape, mode: u32) -> Result<Self, OpenReason>;
 
     /// Puts a record in; false if there is no room.

@@ -2,14 +2,15 @@
 //!
 //! What a file says of itself is checked against its real size before the first use, copied, and not read again.
 
+use crate::fork::OwnFile;
 use crate::header::{self, Shape};
-use crate::link::{Link, Side};
-use crate::lock::Lock;
+use crate::link::{self, Link, Side};
 use crate::medium::{Carry, Medium};
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::place::Place;
-use annulus_channel::{OpenError, OpenReason};
+use annulus_channel::{Fault, OpenError, OpenReason};
+use annulus_fd::lock::Door;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -68,14 +69,8 @@ fn attach<M: Carry>(
 ) -> Result<Option<Open<M>>, OpenError> {
     let error = |reason| place.error(reason);
     let (memory, shape) = map::<M>(place, &file)?;
-    let lock = Lock::open(&file).map_err(|error| place.os("open /proc/self/fd", error))?;
-    let guard = Lock::open(&file).map_err(|error| place.os("open /proc/self/fd", error))?;
-    let gate = guard
-        .gate(PATIENCE)
-        .map_err(|errno| place.os("fcntl(F_OFD_SETLK)", errno))?;
-    let Some(_gate) = gate else {
-        return Err(error(OpenReason::TimedOut));
-    };
+    let lock = own(place, &file)?;
+    let _door = door(place, own(place, &file)?)?;
     if file.metadata().map_or(0, |metadata| metadata.nlink()) == 0 {
         return Ok(None);
     }
@@ -100,6 +95,17 @@ fn attach<M: Carry>(
         medium,
         max_record: shape.max_record as usize,
     }))
+}
+
+fn own(place: &Place, file: &File) -> Result<OwnFile, OpenError> {
+    OwnFile::of(file).map_err(|error| place.os("open /proc/self/fd", error))
+}
+
+/// Goes into the door.
+fn door(place: &Place, own: OwnFile) -> Result<Door<OwnFile>, OpenError> {
+    Door::alone(own, PATIENCE)
+        .map_err(|errno| place.os("fcntl(F_OFD_SETLK)", errno))?
+        .ok_or_else(|| place.error(OpenReason::TimedOut))
 }
 
 fn map<M: Carry>(place: &Place, file: &File) -> Result<(Memory, Shape), OpenError> {
@@ -133,13 +139,13 @@ fn map<M: Carry>(place: &Place, file: &File) -> Result<(Memory, Shape), OpenErro
 
 /// Takes a handle out. If it is the last, so goes the name, where that passes with the handles.
 pub(crate) fn close<M: Carry>(link: &Link, medium: &mut M) {
-    if link.check() == Err(annulus_channel::Fault::ForkedHandle) {
+    if link.check() == Err(Fault::ForkedHandle) {
         return;
     }
-    let gate = link.gate();
+    let door = link.door();
     link.rise();
     medium.wake(link);
-    if M::PASSES && gate.is_some() && link.is_finished(medium.is_empty(link)) {
+    if M::PASSES && door.is_some() && link.is_finished(medium.is_empty(link)) {
         // Before the file's, so that whoever creates the next finds these gone.
         M::clean(&link.place);
         link.unlink();
@@ -168,15 +174,10 @@ pub fn remove<M: Medium>(name: impl AsRef<Path>) -> Result<(), OpenError> {
         return Err(place.error(OpenReason::NotFound));
     };
     let (memory, _) = map::<M>(&place, &file)?;
-    let lock = Lock::open(&file).map_err(|error| place.os("open /proc/self/fd", error))?;
-    let gate = lock
-        .gate(PATIENCE)
-        .map_err(|errno| place.os("fcntl(F_OFD_SETLK)", errno))?;
-    if gate.is_none() {
-        return Err(place.error(OpenReason::TimedOut));
-    }
+    let lock = own(&place, &file)?;
+    let _door = door(&place, own(&place, &file)?)?;
     for seat in 0..2 * header::SEATS {
-        if lock.is_taken(seat) {
+        if link::is_taken(&lock, seat) {
             // Relaxed: for people to read.
             let pid = memory.word(header::seat(seat) + 8);
             return Err(place.error(OpenReason::Taken {

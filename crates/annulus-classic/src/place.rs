@@ -5,6 +5,7 @@
 //! here, not a signal later.
 
 use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::names::{DIR, full_name};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, posix_fallocate};
 use nix::sys::stat::Mode;
@@ -17,12 +18,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Where glibc's `shm_open` and `sem_open` keep their names.
-pub(crate) const SHM_DIR: &str = "/dev/shm";
-
-/// The longest name in shared memory, in bytes: with what we and glibc put around it, it fits a file's name.
-const MAX_NAME: usize = 200;
-
 /// What has a name: as it was asked for, and where it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -34,15 +29,11 @@ impl Place {
     /// The buffer `name` in shared memory; `word` says which kind.
     pub(crate) fn shm(word: &str, name: &Path) -> Result<Self, OpenError> {
         let shown = format!("{word}:{}", name.display());
-        let name = name.to_str().filter(|name| {
-            let plain = !name.contains(['/', '\0']) && *name != "." && *name != "..";
-            plain && (1..=MAX_NAME).contains(&name.len())
-        });
-        let Some(name) = name else {
-            let expected = "1 to 200 bytes of UTF-8 without '/'";
+        let Some(name) = name.to_str() else {
+            let expected = "UTF-8";
             return Err(OpenError::new(shown, OpenReason::Name { expected }));
         };
-        let path = Path::new(SHM_DIR).join(format!("annulus.{word}-{name}"));
+        let path = Path::new(DIR).join(full_name(word, name)?);
         Ok(Self { name: shown, path })
     }
 

@@ -121,7 +121,7 @@ impl Sem {
             let value = value.min(i32::MAX as u64) as u32;
             Semaphore::create(&names[number], mode, value).map_err(refused)
         };
-        // Release: whoever comes sees it under the gate.
+        // Release: whoever comes comes by the door.
         link.memory.word(header::OWNER).store(0, Release);
         Ok([
             create(0, buffer.room() - full)?,
@@ -292,11 +292,10 @@ impl Sem {
         moment: Moment,
         step: impl FnOnce(&Buffer) -> Result<bool, Fault>,
     ) -> Result<(), Fault> {
-        let far = Instant::now() + Duration::from_secs(30);
-        self.mine.wait_until(far);
+        self.mine.try_wait();
         match moment {
             Moment::Promised => {}
-            Moment::Unnamed => _ = self.mutex.wait_until(far),
+            Moment::Unnamed => _ = self.mutex.wait_until(Instant::now() + TRY_PATIENCE),
             Moment::Inside => _ = self.enter(link, TRY_PATIENCE),
             Moment::Unsignalled => {
                 self.enter(link, TRY_PATIENCE);

@@ -27,8 +27,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::watch::{fault, readable};
 use annulus_channel::{Fault, OpenError, OpenReason, RecvError, RecvTimeoutError, TryRecvError};
+use annulus_fd::wait::{self, Waited};
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -37,13 +37,11 @@ use std::ffi::c_int;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// How long to wait before the next attempt, as nobody tells of room.
 const AGAIN: Duration = Duration::from_millis(1);
-/// The longest sleep of a receiver.
-const SLICE: Duration = Duration::from_secs(60);
 
 /// What came with a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +190,7 @@ impl SignalReceiver {
                 }
                 Ok(None) => return Err(TryRecvError::Empty),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(TryRecvError::Fault(fault("read(signalfd)", errno))),
+                Err(errno) => return Err(TryRecvError::Fault(wait::os("read(signalfd)", errno))),
             }
         }
     }
@@ -203,13 +201,10 @@ impl SignalReceiver {
     ///
     /// [`RecvError`]: a fault. As anybody may send, there is no end.
     pub fn recv(&mut self) -> Result<Note, RecvError> {
-        loop {
-            match self.recv_deadline(Instant::now() + SLICE) {
-                Ok(note) => return Ok(note),
-                Err(RecvTimeoutError::Fault(fault)) => return Err(RecvError::Fault(fault)),
-                Err(_) => {}
-            }
-        }
+        self.recv_until(None).map_err(|error| match error {
+            RecvTimeoutError::Fault(fault) => RecvError::Fault(fault),
+            _ => unreachable!("without a deadline, nobody gives up"),
+        })
     }
 
     /// Receives a word, waiting for one until `deadline`.
@@ -218,18 +213,22 @@ impl SignalReceiver {
     ///
     /// [`RecvTimeoutError`]: `Timeout` not before the deadline, or a fault.
     pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Note, RecvTimeoutError> {
+        self.recv_until(Some(deadline))
+    }
+
+    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<Note, RecvTimeoutError> {
         loop {
             match self.try_recv() {
                 Ok(note) => return Ok(note),
                 Err(TryRecvError::Fault(fault)) => return Err(RecvTimeoutError::Fault(fault)),
                 Err(_) => {}
             }
-            let now = Instant::now();
-            if deadline <= now {
-                return Err(RecvTimeoutError::Timeout);
+            match wait::readable(&self.signals, deadline) {
+                // Another thread may have taken it.
+                Ok(Waited::Ready | Waited::HungUp) => {}
+                Ok(Waited::TimedOut) => return Err(RecvTimeoutError::Timeout),
+                Err(fault) => return Err(RecvTimeoutError::Fault(fault)),
             }
-            readable(self.signals.as_fd(), deadline.min(now + SLICE))
-                .map_err(RecvTimeoutError::Fault)?;
         }
     }
 }
@@ -294,9 +293,8 @@ impl SignalSender {
 
     /// Whether the receiving process has ended.
     pub fn has_ended(&self) -> bool {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let mut fds = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        let waited = wait::readable(&self.process, Some(Instant::now()));
+        waited.is_ok_and(|waited| waited != Waited::TimedOut)
     }
 
     /// How many signals the receiver's limit allows to be queued for its user (`RLIMIT_SIGPENDING`).
@@ -346,7 +344,7 @@ impl SignalSender {
                 Err(Errno::ESRCH) => Err(SignalError::PeerDead { word }),
                 Err(errno) => Err(SignalError::Fault {
                     word,
-                    fault: fault("pidfd_send_signal", errno),
+                    fault: wait::os("pidfd_send_signal", errno),
                 }),
             };
         }
@@ -380,7 +378,7 @@ impl SignalSender {
             }
             let until = deadline.map_or(now + AGAIN, |deadline| deadline.min(now + AGAIN));
             // Its end wakes us.
-            readable(self.process.as_fd(), until)
+            wait::readable(&self.process, Some(until))
                 .map_err(|fault| SignalError::Fault { word, fault })?;
         }
     }

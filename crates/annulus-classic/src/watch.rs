@@ -1,31 +1,13 @@
 //! Sleeping until a file is written to: inotify.
 
 use annulus_channel::{Fault, OpenReason};
+use annulus_fd::{limits, wait};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::time::TimeSpec;
 use nix::unistd::read;
-use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
-
-/// Waits until something can be read from `fd`, not after `until`. May come back for no reason.
-pub(crate) fn readable(fd: BorrowedFd<'_>, until: Instant) -> Result<(), Fault> {
-    let left = until.saturating_duration_since(Instant::now());
-    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    match ppoll(&mut fds, Some(TimeSpec::from_duration(left)), None) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(fault("ppoll", errno)),
-    }
-}
-
-pub(crate) fn fault(call: &'static str, errno: Errno) -> Fault {
-    Fault::Os {
-        call,
-        errno: errno as i32,
-    }
-}
 
 /// An eye on one file.
 #[derive(Debug)]
@@ -35,27 +17,21 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(file: &File) -> Result<Self, OpenReason> {
-        let limits = |call, errno| match errno {
-            Errno::EMFILE => limit(
-                "fs.inotify.max_user_instances",
-                "/proc/sys/fs/inotify/max_user_instances",
-            ),
-            Errno::ENOSPC => limit(
-                "fs.inotify.max_user_watches",
-                "/proc/sys/fs/inotify/max_user_watches",
-            ),
+        let refused = |call, errno| match errno {
+            Errno::EMFILE => met("fs.inotify.max_user_instances"),
+            Errno::ENOSPC => met("fs.inotify.max_user_watches"),
             errno => OpenReason::Os {
                 call,
                 errno: errno as i32,
             },
         };
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
-            .map_err(|errno| limits("inotify_init1", errno))?;
+            .map_err(|errno| refused("inotify_init1", errno))?;
         // The file itself, whatever happens to its name.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         inotify
             .add_watch(path.as_str(), AddWatchFlags::IN_MODIFY)
-            .map_err(|errno| limits("inotify_add_watch", errno))?;
+            .map_err(|errno| refused("inotify_add_watch", errno))?;
         Ok(Self { inotify })
     }
 
@@ -66,21 +42,20 @@ impl Watch {
             match read(self.inotify.as_fd(), &mut events) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(()),
-                Err(errno) => return Err(fault("read(inotify)", errno)),
+                Err(errno) => return Err(wait::os("read(inotify)", errno)),
             }
         }
     }
 
-    /// Sleeps until something is written, not after `until`. May come back for no reason.
+    /// Sleeps until something is written, not after `until`. May have been written already.
     pub(crate) fn sleep(&self, until: Instant) -> Result<(), Fault> {
-        readable(self.inotify.as_fd(), until)
+        wait::readable(&self.inotify, Some(until)).map(drop)
     }
 }
 
-/// A limit of the system that was met.
-fn limit(setting: &'static str, path: &str) -> OpenReason {
-    let limit = fs::read_to_string(path).ok();
-    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+/// A limit of the system that does not allow one more.
+fn met(setting: &'static str) -> OpenReason {
+    let limit = limits::sysctl(setting).unwrap_or(0);
     OpenReason::Limit {
         setting,
         limit,
