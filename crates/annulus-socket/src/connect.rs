@@ -135,13 +135,14 @@ impl SocketOptions {
                     let fd = OwnedFd::from(stream);
                     self.settle(Kind::Tcp, fd.as_fd())?;
                     let own = self.own::<E>(Kind::Tcp, fd.as_fd())?;
-                    let mut bytes: Box<dyn Bytes> = Box::new(Plain(fd));
                     #[cfg(feature = "tls")]
                     if let Some(tls) = &self.tls {
-                        bytes = tls.connect(bytes, place, until)?;
+                        let Some(secret) = tls.connect(fd, place, until)? else {
+                            return Ok(None);
+                        };
+                        return greet(Box::new(secret), own, until);
                     }
-                    let max = link::greet(bytes.as_mut(), own, until)?;
-                    return Ok(max.map(|max| (Link::Stream(bytes), max)));
+                    return greet(Box::new(Plain(fd)), own, until);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                     last = OpenReason::TimedOut;
@@ -252,6 +253,16 @@ impl SocketOptions {
         let max = own.meet(&heard)?;
         Ok(Some((Link::local(kind, socket, Some(line.0)), max)))
     }
+}
+
+/// The greetings over a stream.
+fn greet(
+    mut bytes: Box<dyn Bytes>,
+    own: Greeting,
+    until: Option<Instant>,
+) -> Result<Option<(Link, usize)>, OpenReason> {
+    let max = link::greet(bytes.as_mut(), own, until)?;
+    Ok(max.map(|max| (Link::Stream(bytes), max)))
 }
 
 /// A Unix socket that is connected to the one at `path`.

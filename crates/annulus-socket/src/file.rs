@@ -17,7 +17,7 @@ use nix::sys::stat::{Mode, fchmod};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -70,16 +70,12 @@ pub(crate) fn publish(
     let fail = |reason| address.error(reason);
     unix_address(path).map_err(fail)?;
     let io = |call, error: &io::Error| OpenError::os(address, call, error);
-    // The file gets the rights of the socket, less the umask; see `fchmod` below for the rest.
+    // The file is made with the rights of the socket, less the umask; `chmod` gives it all of them.
     fchmod(socket, Mode::from_bits_truncate(mode)).map_err(|e| fail(os("fchmod", e)))?;
-    let beside = beside(path);
-    let unbound = |errno| {
-        // A directory that is not there is not a socket that is not there, but the reason is the same.
-        fail(os("bind", errno))
-    };
-    let place = Beside(beside);
+    let place = Beside(beside(path));
+    let unbound = |errno| fail(os("bind", errno));
     bind(socket.as_raw_fd(), &unix_address(&place.0).map_err(fail)?).map_err(unbound)?;
-    let rights = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    let rights = fs::Permissions::from_mode(mode);
     fs::set_permissions(&place.0, rights).map_err(|e| io("chmod", &e))?;
     let file = fs::symlink_metadata(&place.0).map_err(|e| io("stat", &e))?;
     listen().map_err(fail)?;
@@ -114,7 +110,7 @@ impl Drop for Beside {
     }
 }
 
-/// A name in the same directory that nobody else has, no longer than a long one was.
+/// A name in the same directory that nobody else has.
 fn beside(path: &Path) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

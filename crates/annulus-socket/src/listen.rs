@@ -80,7 +80,7 @@ impl Listener {
         let fail = |reason| address.error(reason);
         let (name, socket, address) = match address {
             Address::Tcp(place) => {
-                let tcp = bind_any(address, place, |at| TcpListener::bind(at))?;
+                let tcp = bind_any(address, place, TcpListener::bind)?;
                 let at = tcp
                     .local_addr()
                     .map_err(|e| fail(io_reason("getsockname", &e)))?;
@@ -88,7 +88,7 @@ impl Listener {
                 (None, Socket::Tcp(tcp), Address::Tcp(at.to_string()))
             }
             Address::Udp(place) => {
-                let udp = bind_any(address, place, |at| UdpSocket::bind(at))?;
+                let udp = bind_any(address, place, UdpSocket::bind)?;
                 let at = udp
                     .local_addr()
                     .map_err(|e| fail(io_reason("getsockname", &e)))?;
@@ -247,13 +247,14 @@ impl Listener {
             let max = link::answer(&mut bytes, own, until)?;
             return Ok(max.map(|max| (Link::local(kind, bytes.0, None), max)));
         }
-        let mut bytes: Box<dyn Bytes> = Box::new(Plain(fd));
         #[cfg(feature = "tls")]
         if let (Kind::Tcp, Some(tls)) = (kind, &self.options.tls) {
-            bytes = tls.accept(bytes, until)?;
+            let Some(secret) = tls.accept(fd, until)? else {
+                return Ok(None);
+            };
+            return answer(Box::new(secret), own, until);
         }
-        let max = link::answer(bytes.as_mut(), own, until)?;
-        Ok(max.map(|max| (Link::Stream(bytes), max)))
+        answer(Box::new(Plain(fd)), own, until)
     }
 
     fn accept_line<E: End>(
@@ -335,6 +336,16 @@ impl fmt::Debug for Listener {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// The greetings over a stream.
+fn answer(
+    mut bytes: Box<dyn Bytes>,
+    own: Greeting,
+    until: Option<Instant>,
+) -> Result<Option<(Link, usize)>, OpenReason> {
+    let max = link::answer(bytes.as_mut(), own, until)?;
+    Ok(max.map(|max| (Link::Stream(bytes), max)))
 }
 
 /// Waits for somebody to come.

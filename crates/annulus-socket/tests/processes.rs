@@ -409,7 +409,6 @@ fn many_who_take_over_at_once_are_one() {
                     SocketOptions::new().listen(&address)
                 })
             })
-            .map(|thread| thread)
             .collect::<Vec<_>>()
             .into_iter()
             .map(|thread| thread.join().unwrap())
