@@ -4,9 +4,7 @@ use crate::error::OpenError;
 use crate::options::Options;
 use crate::{BoxedReceiver, Receiver};
 use annulus::{WhenClosed, WhenDead};
-use annulus_channel::{
-    Capabilities, Fault, OpenReason, RecvError, RecvTimeoutError, TryRecvError,
-};
+use annulus_channel::{Capabilities, Fault, OpenReason, RecvError, RecvTimeoutError, TryRecvError};
 use std::time::Instant;
 
 /// Opens the channel anew.

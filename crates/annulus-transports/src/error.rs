@@ -41,6 +41,13 @@ pub enum OpenError {
         /// Why.
         reason: &'static str,
     },
+    /// It cannot be removed while somebody living uses it.
+    Busy {
+        /// The channel.
+        url: Url,
+        /// One of the processes that use it, as it knows itself; 0 if it is not known.
+        pid: u32,
+    },
     /// The transport was left out of this build.
     LeftOut {
         /// The transport.
@@ -104,6 +111,8 @@ impl Display for OpenError {
                 reason,
             } => write!(f, "{url}: the option {option} does not apply: {reason}"),
             Self::Unfit { url, reason } => write!(f, "{url}: {reason}"),
+            Self::Busy { url, pid: 0 } => write!(f, "{url} is in use"),
+            Self::Busy { url, pid } => write!(f, "{url} is in use by process {pid}"),
             Self::LeftOut { scheme, feature } => write!(
                 f,
                 "{scheme}: not in this build, which lacks the feature '{feature}'"

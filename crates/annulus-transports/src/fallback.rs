@@ -17,7 +17,7 @@
 
 use crate::error::OpenError;
 use crate::open::{open_receiver, open_sender};
-use crate::options::{Options, Side, is_socket};
+use crate::options::{Options, Side, is_met};
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender, remove, ring};
 use annulus_channel::TryRecvError;
@@ -144,9 +144,10 @@ pub fn fallback(urls: &[Url], side: Side, options: &Options) -> Result<Chosen, N
 fn fitting(url: &Url, options: &Options, side: Side) -> Options {
     let mut fitting = options.clone();
     fitting.wait = None;
-    fitting.create = side == Side::Receiver && !is_socket(url.scheme());
+    fitting.create = side == Side::Receiver && !is_met(url.scheme());
     if side == Side::Sender {
         (fitting.mode, fitting.capacity, fitting.keep) = (None, None, false);
+        fitting.max_record = None;
     }
     // Each word that the check refuses goes, and nothing else does.
     while let Err(OpenError::Option { option, .. }) = fitting.check(url) {
@@ -155,6 +156,7 @@ fn fitting(url: &Url, options: &Options, side: Side) -> Options {
             "keep" => fitting.keep = false,
             "mode" => fitting.mode = None,
             "capacity" => fitting.capacity = None,
+            "max_record" => fitting.max_record = None,
             _ => fitting.create = false,
         }
     }
@@ -279,17 +281,25 @@ fn first(
 }
 
 fn try_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
-    if let Url::Ring(location) = url {
-        if !ring::is_received(location)? {
-            return Err(OpenError::Unfit {
-                url: url.clone(),
-                reason: "nobody receives there",
-            });
-        }
+    if !is_received(url)? {
+        return Err(OpenError::Unfit {
+            url: url.clone(),
+            reason: "nobody receives there",
+        });
     }
     let sender = open_sender(url, &fitting(url, options, Side::Sender))?;
     let lossy = sender.capabilities().lossy;
     reliable(url, lossy, sender)
+}
+
+/// Whether somebody living receives there, where that does not show in opening it.
+fn is_received(url: &Url) -> Result<bool, OpenError> {
+    match url {
+        Url::Ring(location) => ring::is_received(location),
+        #[cfg(feature = "mqueue")]
+        Url::Mq(_) | Url::Sysv(_) => Ok(crate::queue::is_received(url)),
+        _ => Ok(true),
+    }
 }
 
 /// The greeting, with as many whole lines of reasons as fit into a record.

@@ -17,17 +17,25 @@
 //! [`fallback`] takes the first of several names that works at both ends. [`remove`] removes what a name names;
 //! [`stale`] finds what dead owners have left.
 //!
-//! Each transport but the rings is behind a cargo feature of its crate's name, and all are there by default.
+//! Each adapter is behind a cargo feature with its crate's name, and all are there by default.
 //! This crate alone imports the engine and the adapters at once; none of them knows of another.
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "classic", feature = "pipe"))]
+mod again;
 mod error;
 mod fallback;
 mod open;
 mod options;
+#[cfg(feature = "mqueue")]
+mod queue;
 mod remove;
 mod ring;
+#[cfg(feature = "socket")]
+mod socket;
+#[cfg(feature = "classic")]
+mod textbook;
 mod url;
 
 pub use annulus::{Kind, Location, WhenClosed, WhenDead};

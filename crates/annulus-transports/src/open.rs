@@ -1,8 +1,8 @@
 //! Opening: from a name to the transport that knows it.
 
 use crate::error::OpenError;
-use crate::options::{Options, Side};
-use crate::url::Url;
+use crate::options::Options;
+use crate::url::{Scheme, Url};
 use crate::{BoxedReceiver, BoxedSender, ring};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,11 +19,24 @@ pub fn open_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenErro
     options.check(url)?;
     waiting(options, || match url {
         Url::Ring(location) => ring::sender(location, options),
-        url => elsewhere(url, Side::Sender),
+        Url::Pipe => Err(nameless(url)),
+        #[cfg(any())]
+        Url::Fifo(path) => crate::pipe::sender(path, options),
+        #[cfg(feature = "socket")]
+        Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) | Url::Tcp(_) | Url::Udp(_) => {
+            crate::socket::sender(url, options)
+        }
+        #[cfg(feature = "mqueue")]
+        Url::Mq(_) | Url::Sysv(_) => crate::queue::sender(url, options),
+        #[cfg(feature = "classic")]
+        Url::Classic(_) | Url::Sem(_) | Url::Spool(_) => crate::textbook::sender(url, options),
+        #[allow(unreachable_patterns, reason = "only with every feature")]
+        _ => Err(left_out(url)),
     })
 }
 
-/// Opens the receiving end of the channel. On a socket that is to listen there; whoever connects first is the sender.
+/// Opens the receiving end of the channel. On a socket that is to listen there; whoever connects first is the sender. It is
+/// open when somebody has connected, if the options say to wait, and otherwise at once.
 ///
 /// # Errors
 ///
@@ -32,20 +45,40 @@ pub fn open_receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Open
     options.check(url)?;
     waiting(options, || match url {
         Url::Ring(location) => ring::receiver(location, options),
-        url => elsewhere(url, Side::Receiver),
+        Url::Pipe => Err(nameless(url)),
+        #[cfg(any())]
+        Url::Fifo(path) => crate::pipe::receiver(path, options),
+        #[cfg(feature = "socket")]
+        Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) | Url::Tcp(_) | Url::Udp(_) => {
+            crate::socket::receiver(url, options)
+        }
+        #[cfg(feature = "mqueue")]
+        Url::Mq(_) | Url::Sysv(_) => crate::queue::receiver(url, options),
+        #[cfg(feature = "classic")]
+        Url::Classic(_) | Url::Sem(_) | Url::Spool(_) => crate::textbook::receiver(url, options),
+        #[allow(unreachable_patterns, reason = "only with every feature")]
+        _ => Err(left_out(url)),
     })
 }
 
 /// What no name can open.
-fn elsewhere<End>(url: &Url, _side: Side) -> Result<End, OpenError> {
-    let reason = match url {
-        Url::Pipe => {
-            "a pipe has no name, so only a process and its child can share one; for others there is fifo:PATH"
-        }
-        _ => "not built yet",
+fn nameless(url: &Url) -> OpenError {
+    OpenError::Unfit {
+        url: url.clone(),
+        reason: "a pipe has no name, so only a process and its child can share one; for others there is fifo:PATH",
+    }
+}
+
+/// What this build does not have.
+pub(crate) fn left_out(url: &Url) -> OpenError {
+    let scheme = url.scheme();
+    let feature = match scheme {
+        Scheme::Fifo | Scheme::Pipe => "pipe",
+        Scheme::Mq | Scheme::Sysv => "mqueue",
+        Scheme::Classic | Scheme::Sem | Scheme::Spool => "classic",
+        _ => "socket",
     };
-    let url = url.clone();
-    Err(OpenError::Unfit { url, reason })
+    OpenError::LeftOut { scheme, feature }
 }
 
 /// Calls again while there is nothing there, as long as the options say.

@@ -31,6 +31,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) kind: Option<Kind>,
     pub(crate) capacity: Option<usize>,
+    pub(crate) max_record: Option<usize>,
     pub(crate) mode: Option<u32>,
     pub(crate) keep: bool,
     pub(crate) wait: Option<Duration>,
@@ -44,7 +45,7 @@ impl Options {
         Self::default()
     }
 
-    /// Creates the channel if it is not there. A socket is always created by its receiver, and takes no such word.
+    /// Creates the channel if it is not there. A socket or a FIFO is always created by its receiver, and takes no such word.
     pub fn create(&mut self, create: bool) -> &mut Self {
         self.create = create;
         self
@@ -62,13 +63,20 @@ impl Options {
         self
     }
 
+    /// The longest record of a new channel, in bytes. Not for rings, whose longest record follows from their capacity, nor for
+    /// pipes, FIFOs and spools.
+    pub fn max_record(&mut self, bytes: usize) -> &mut Self {
+        self.max_record = Some(bytes);
+        self
+    }
+
     /// The permissions of a new channel's name, less the umask. 0600 if not set. Not for TCP and UDP.
     pub fn mode(&mut self, mode: u32) -> &mut Self {
         self.mode = Some(mode);
         self
     }
 
-    /// Leaves a new ring's name when all have finished and nothing is in it; a file always stays. Rings only.
+    /// Leaves the name of a new ring or message queue when all have finished and nothing is in it; a file always stays.
     pub fn keep(&mut self, keep: bool) -> &mut Self {
         self.keep = keep;
         self
@@ -97,8 +105,8 @@ impl Options {
     /// Refuses what means nothing for this channel.
     pub(crate) fn check(&self, url: &Url) -> Result<(), OpenError> {
         let scheme = url.scheme();
-        let socket = is_socket(scheme);
-        let network = matches!(scheme, Scheme::Tcp | Scheme::Udp);
+        let queue = matches!(scheme, Scheme::Mq | Scheme::Sysv);
+        let buffer = matches!(scheme, Scheme::Classic | Scheme::Sem);
         let unfit = [
             (
                 "kind",
@@ -107,23 +115,28 @@ impl Options {
             ),
             (
                 "keep",
-                self.keep && scheme != Scheme::Ring,
-                "only a ring removes its name by itself, unless kept",
+                self.keep && !(scheme == Scheme::Ring || queue),
+                "only rings and message queues remove their names by themselves, unless kept",
             ),
             (
                 "create",
-                self.create && socket,
-                "a socket is created by its receiver, always",
+                self.create && is_met(scheme),
+                "its receiver creates it, always",
             ),
             (
                 "mode",
-                self.mode.is_some() && network,
-                "a port has no permissions",
+                self.mode.is_some() && matches!(scheme, Scheme::Tcp | Scheme::Udp | Scheme::Fifo),
+                "it has no permissions to choose",
             ),
             (
                 "capacity",
-                self.capacity.is_some() && (socket || scheme == Scheme::Spool),
+                self.capacity.is_some() && is_socket(scheme),
                 "the system decides how much it holds",
+            ),
+            (
+                "max_record",
+                self.max_record.is_some() && !(is_socket(scheme) || queue || buffer),
+                "its longest record follows from its capacity",
             ),
         ];
         match unfit.into_iter().find(|(_, unfit, _)| *unfit) {
@@ -137,10 +150,15 @@ impl Options {
     }
 }
 
-/// Whether the receiver listens and the sender connects.
-pub(crate) fn is_socket(scheme: Scheme) -> bool {
+/// Whether the kernel knows it as a socket.
+fn is_socket(scheme: Scheme) -> bool {
     matches!(
         scheme,
         Scheme::Unix | Scheme::UnixSeqpacket | Scheme::UnixDgram | Scheme::Tcp | Scheme::Udp
     )
+}
+
+/// Whether the receiver makes it and the sender comes to it.
+pub(crate) fn is_met(scheme: Scheme) -> bool {
+    is_socket(scheme) || scheme == Scheme::Fifo
 }

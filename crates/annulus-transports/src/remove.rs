@@ -37,10 +37,16 @@ pub fn remove(url: &Url) -> Result<(), OpenError> {
             url: url.clone(),
             reason: "it leaves nothing to remove",
         }),
-        _ => Err(OpenError::Unfit {
-            url: url.clone(),
-            reason: "not built yet",
-        }),
+        #[cfg(any())]
+        Url::Fifo(path) => crate::pipe::remove(path, url),
+        #[cfg(feature = "socket")]
+        Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) => crate::socket::remove(url),
+        #[cfg(feature = "mqueue")]
+        Url::Mq(_) | Url::Sysv(_) => crate::queue::remove(url),
+        #[cfg(feature = "classic")]
+        Url::Classic(_) | Url::Sem(_) | Url::Spool(_) => crate::textbook::remove(url),
+        #[allow(unreachable_patterns, reason = "only with every feature")]
+        _ => Err(crate::open::left_out(url)),
     }
 }
 
@@ -51,6 +57,11 @@ pub fn stale(schemes: &[Scheme]) -> Vec<Stale> {
     if schemes.contains(&Scheme::Ring) {
         found.extend(rings());
     }
+    #[cfg(feature = "mqueue")]
+    found.extend(crate::queue::stale());
+    #[cfg(feature = "classic")]
+    found.extend(crate::textbook::stale());
+    found.retain(|stale| schemes.contains(&stale.url.scheme()));
     found.sort_by_key(|stale| stale.url.to_string());
     found
 }

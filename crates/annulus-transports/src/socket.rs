@@ -10,13 +10,9 @@ use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender};
 use annulus::{WhenClosed, WhenDead};
 use annulus_channel::{
-    Capabilities, Fault, OpenReason, Order, Receiver as _, RecvError, RecvTimeoutError,
-    TryRecvError,
+    Capabilities, Fault, OpenReason, Order, RecvError, RecvTimeoutError, TryRecvError,
 };
 use annulus_socket::{Address, Listener, Receiver, Sender, SocketOptions};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// How long one who connects may take to say who it is.
@@ -100,23 +96,8 @@ impl Accepting {
                 // A UDP socket has become the connection that went.
                 none => none.insert(self.options.listen(&self.address)?),
             };
-            let now = Instant::now();
-            let left = until.map(|until| until.saturating_duration_since(now));
-            let timeout = match left {
-                // To the next millisecond, so as not to be early.
-                Some(left) => PollTimeout::try_from(left.as_micros().div_ceil(1000)),
-                None => Ok(PollTimeout::NONE),
-            };
-            let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut waiting, timeout.unwrap_or(PollTimeout::MAX)) {
-                Ok(0) if left.is_some_and(|left| left <= now.elapsed()) => return Ok(false),
-                Ok(0) | Err(Errno::EINTR) => continue,
-                Ok(_) => {}
-                Err(errno) => {
-                    let (call, errno) = ("poll", errno as i32);
-                    let reason = OpenReason::Os { call, errno };
-                    return Err(annulus_channel::OpenError::new(&self.address, reason));
-                }
+            if !listener.has_come(until)? {
+                return Ok(false);
             }
             let soon = Instant::now() + GREETING;
             match listener.accept_deadline(until.map_or(soon, |until| until.max(soon))) {

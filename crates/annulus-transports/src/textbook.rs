@@ -8,17 +8,12 @@ use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender};
 use annulus::WhenDead;
 use annulus_channel::OpenReason;
-use annulus_classic::{Classic, Medium, Receiver, Sem, Sender, Spool};
-use std::fs;
+use annulus_classic::{Classic, Sem, Spool};
+use annulus_fd::names;
 use std::path::Path;
 
 /// The longest record of a new buffer.
 const RECORD: usize = 1 << 16;
-
-/// Where the buffers' names are, and what they begin with.
-const DIR: &str = "/dev/shm";
-const CLASSIC: &str = "annulus.classic-";
-const SEM: &str = "annulus.sem-";
 
 pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
     let to = settle(url, options);
@@ -88,24 +83,14 @@ pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
     })
 }
 
-/// Buffers that nobody living is attached to: they remove themselves, so somebody was killed, or a receiver never came.
+/// Buffers that nobody living is attached to.
 pub(crate) fn stale() -> Vec<Stale> {
-    let names = fs::read_dir(DIR).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let stale = |name: String| {
-        if let Some(name) = name.strip_prefix(CLASSIC) {
-            return left::<Classic>(name, Url::Classic(name.to_owned()));
-        }
-        let name = name.strip_prefix(SEM)?;
-        left::<Sem>(name, Url::Sem(name.to_owned()))
+    let all = names::stale(Path::new(names::DIR)).unwrap_or_default();
+    let url = |left: names::Stale| match left.transport.as_str() {
+        "classic" => Some(Url::Classic(left.name)),
+        "sem" => Some(Url::Sem(left.name)),
+        _ => None,
     };
-    names.filter_map(stale).collect()
-}
-
-fn left<M: Medium>(_name: &str, url: Url) -> Option<Stale>
-where
-    Sender<M>: Send,
-    Receiver<M>: Send,
-{
-    Some(Stale { url, records: None })
+    let urls = all.into_iter().filter_map(url);
+    urls.map(|url| Stale { url, records: None }).collect()
 }

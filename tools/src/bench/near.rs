@@ -170,7 +170,7 @@ impl<'a> Near<'a> {
         // A schedule that cannot be kept is given up in the end, and the rate reached says so.
         let limit = start + 3 * part.max((count as f64 * interval) as u64);
         let mut sent = 0;
-        while sent < count && now() < limit {
+        while sent < count && (now() < limit || sent < cold + LEAST) {
             let due = start + (sent as f64 * interval) as u64;
             wait_until(due);
             let what = if sent < cold { Use::Warm } else { Use::Timed };

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// A ring is as large as this, or as four of the largest records.
 const RING: usize = 1 << 20;
 
+/// A slot of the textbook's buffers holds so much, unless asked for more.
+const SLOT: usize = 64 << 10;
+
 /// How long an end may take to find the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -49,8 +52,12 @@ impl Subject {
                 | Scheme::UnixDgram
                 | Scheme::Tcp
                 | Scheme::Udp
+                | Scheme::Fifo
                 | Scheme::Pipe,
             ) => {}
+            Self::Other(Scheme::Classic | Scheme::Sem) if size > SLOT => {
+                options.create(true).max_record(size);
+            }
             Self::Other(_) => {
                 options.create(true);
             }
