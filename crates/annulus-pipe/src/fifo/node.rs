@@ -1,0 +1,209 @@
+//! The FIFO as a file: its place, and what may be found there.
+
+use super::PATIENCE;
+use crate::mark::{self, OURS};
+use crate::stream::no_block;
+use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::lock::Door;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat, lstat};
+use nix::unistd::mkfifo;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A path to a FIFO that stays the same when the process goes to another directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    dir: PathBuf,
+    file_name: OsString,
+    /// As it was asked for, for errors.
+    pub(crate) name: String,
+}
+
+impl Location {
+    pub(crate) fn new(path: &Path) -> Result<Self, OpenError> {
+        let name = format!("fifo:{}", path.display());
+        let Some(file_name) = path.file_name() else {
+            let expected = "a path that ends in a file's name";
+            return Err(OpenError::new(name, OpenReason::Name { expected }));
+        };
+        let dir = match path.parent() {
+            Some(dir) if dir != Path::new("") => dir,
+            _ => Path::new("."),
+        };
+        let dir = dir
+            .canonicalize()
+            .map_err(|error| OpenError::os(&name, "realpath", &error))?;
+        Ok(Self {
+            dir,
+            file_name: file_name.to_owned(),
+            name,
+        })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.join(&self.file_name)
+    }
+
+    pub(crate) fn os(&self, call: &'static str, errno: Errno) -> OpenError {
+        OpenError::os(
+            &self.name,
+            call,
+            &io::Error::from_raw_os_error(errno as i32),
+        )
+    }
+
+    /// Opens the FIFO that is there, without waiting.
+    pub(crate) fn open(&self, access: OFlag) -> Result<OwnedFd, Errno> {
+        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        open(&self.path(), flags, Mode::empty())
+    }
+
+    /// Asserts that what is there is a FIFO of ours, by its mode. Nothing there is fine.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        match lstat(&self.path()) {
+            Ok(stat) => self.check_mode(stat.st_mode),
+            Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.os("lstat", errno)),
+        }
+    }
+
+    fn check_mode(&self, mode: u32) -> Result<(), OpenError> {
+        let mismatch = |what, expected: &str, found: String| {
+            let expected = expected.to_owned();
+            let reason = OpenReason::Mismatch {
+                what,
+                expected,
+                found,
+            };
+            Err(OpenError::new(&self.name, reason))
+        };
+        if SFlag::from_bits_truncate(mode) & SFlag::S_IFMT != SFlag::S_IFIFO {
+            return mismatch(
+                "what is there",
+                "a FIFO or nothing",
+                "something else".to_owned(),
+            );
+        }
+        if mode & OURS == 0 {
+            let found = format!("mode {:04o}", mode & 0o7777);
+            return mismatch("FIFO", "one that a receiver made (mode 1600)", found);
+        }
+        Ok(())
+    }
+
+    /// Asserts the same of a descriptor.
+    pub(crate) fn check_fd(&self, fd: impl AsFd) -> Result<(), OpenError> {
+        let stat = fstat(fd).map_err(|errno| self.os("fstat", errno))?;
+        self.check_mode(stat.st_mode)
+    }
+
+    /// Unlinks the path if it still leads to the FIFO whose descriptor this is. Behind the door, and
+    /// by whoever knows that its receiver is gone.
+    pub(crate) fn unlink(&self, fd: impl AsFd) {
+        let path = self.path();
+        let (Ok(own), Ok(there)) = (fstat(fd), lstat(&path)) else {
+            return;
+        };
+        if (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) {
+            // If it cannot be removed, the next receiver fails to do so, too, and says why.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Makes a FIFO with a receiver, and gives it its path when `prepare` is done with it; nothing if there is one already.
+    pub(crate) fn make(
+        &self,
+        prepare: impl FnOnce(&OwnedFd) -> Result<(), OpenError>,
+    ) -> Result<Option<OwnedFd>, OpenError> {
+        let mut file_name =
+            OsString::from(format!(".annulus.fifo-{}-", annulus_fd::names::ticket()));
+        file_name.push(&self.file_name);
+        let draft = Self {
+            file_name,
+            ..self.clone()
+        };
+        let path = draft.path();
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| self.os("mkfifo", errno))?;
+        let made =
+            draft
+                .open_made(prepare)
+                .and_then(|fifo| match fs::hard_link(&path, self.path()) {
+                    Ok(()) => Ok(Some(fifo)),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+                    Err(error) => Err(OpenError::os(&self.name, "link", &error)),
+                });
+        let _ = fs::remove_file(&path);
+        made
+    }
+
+    fn open_made(
+        &self,
+        prepare: impl FnOnce(&OwnedFd) -> Result<(), OpenError>,
+    ) -> Result<OwnedFd, OpenError> {
+        let fifo = self
+            .open(OFlag::O_RDONLY)
+            .map_err(|errno| self.os("open", errno))?;
+        try_flock(&fifo).map_err(|errno| self.os("flock", errno))?;
+        // Whatever the umask has taken away, and the sign that it is ours.
+        mark::change(&fifo, 0o600 | OURS, 0o177).map_err(|errno| self.os("fchmod", errno))?;
+        no_block(&fifo).map_err(|errno| self.os("fcntl(F_SETFL)", errno))?;
+        prepare(&fifo)?;
+        Ok(fifo)
+    }
+}
+
+/// What is at a path.
+#[derive(Debug)]
+pub(crate) enum Probe {
+    /// Nothing.
+    Free,
+    /// A FIFO whose receiver lives.
+    Taken,
+    /// A FIFO whose receiver was killed. Nobody else finds that out as long as this is kept.
+    Dead(OwnedFd),
+}
+
+/// Looks at what is there, as a receiver for a moment.
+pub(crate) fn probe(location: &Location) -> Result<Probe, OpenError> {
+    location.check()?;
+    let fd = match location.open(OFlag::O_RDONLY) {
+        Ok(fd) => fd,
+        Err(Errno::ENOENT) => return Ok(Probe::Free),
+        Err(errno) => return Err(location.os("open", errno)),
+    };
+    location.check_fd(&fd)?;
+    match try_flock(&fd) {
+        Ok(true) => Ok(Probe::Dead(fd)),
+        Ok(false) => Ok(Probe::Taken),
+        Err(errno) => Err(location.os("flock", errno)),
+    }
+}
+
+/// Takes the receiver's lock, which the kernel drops when the last copy of the descriptor is closed. Any access to the file
+/// will do. nix's own lock unlocks when it is dropped, also a copy in a forked child.
+fn try_flock(fd: &OwnedFd) -> Result<bool, Errno> {
+    // SAFETY: flock(2) takes no pointer.
+    let done = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    match Errno::result(done) {
+        Ok(_) => Ok(true),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+impl Location {
+    /// Unlinks a dead receiver's FIFO. False if somebody is stopped in its door.
+    pub(crate) fn bury(&self, dead: &OwnedFd) -> Result<bool, OpenError> {
+        let door = Door::shared(dead, PATIENCE);
+        let door = door.map_err(|errno| self.os("fcntl(F_OFD_SETLK)", errno))?;
+        if door.is_some() {
+            self.unlink(dead);
+        }
+        Ok(door.is_some())
+    }
+}
