@@ -32,3 +32,12 @@ pub(crate) fn used_up(setting: &'static str) -> OpenReason {
     let limit = sysctl(setting).unwrap_or(0);
     error(setting, limit, limit + 1)
 }
+
+/// Whether the kernel lets this process go beyond settings (`CAP_SYS_RESOURCE`).
+pub(crate) fn is_privileged() -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & (1 << CAP_SYS_RESOURCE) != 0)
+}

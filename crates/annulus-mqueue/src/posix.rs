@@ -24,7 +24,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-/// What the kernel allows the privileged, and the settings at most (`ipc/mqueue.c`).
+/// What the kernel allows the privileged, whatever the settings (`ipc/mqueue.c`).
 const HARD_MSGMAX: u64 = 65536;
 const HARD_MSGSIZEMAX: u64 = 16 << 20;
 
@@ -162,8 +162,9 @@ impl Kernel for PosixQueue {
 fn refusal(errno: Errno, capacity: u64, max_record: u64) -> Option<OpenReason> {
     match errno {
         Errno::EINVAL | Errno::EOVERFLOW => {
-            let broken = |setting, hard, needed| match needed > hard {
-                true => Some(limits::error(setting, hard, needed)),
+            let broken = |setting, hard, needed| match limits::is_privileged() {
+                true if needed > hard => Some(limits::error(setting, hard, needed)),
+                true => None,
                 false => limits::broken_by(setting, needed),
             };
             broken(MSG_MAX, HARD_MSGMAX, capacity)

@@ -1,6 +1,8 @@
 //! Queues for tests: small ones, whose names are nobody else's, and of which nothing is left.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub mod actor;
+
 use annulus_channel::OpenError;
 use annulus_mqueue::{Name, Posix, Protocol, Queue, QueueOptions, SystemV, list, remove};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -104,4 +106,33 @@ pub fn is_attached(name: &Name) -> bool {
     let listed = list().expect("a directory");
     let mut mine = listed.iter().filter(|found| found.name == *name);
     mine.any(|found| found.senders + found.receivers > 0)
+}
+
+/// Record `number`: up to 512 bytes that follow from the number, which comes first.
+pub fn record(number: usize) -> Vec<u8> {
+    let mut noise = mix(number as u64);
+    let mut bytes = (number as u64).to_le_bytes().to_vec();
+    let len = 8 + (noise % 505) as usize;
+    while bytes.len() < len {
+        noise = mix(noise);
+        bytes.extend(noise.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// Which record it is; every byte is checked.
+pub fn which(got: &[u8]) -> usize {
+    let head = got.first_chunk().expect("a number");
+    let number = u64::from_le_bytes(*head) as usize;
+    assert!(got == record(number), "record {number} came changed");
+    number
+}
+
+/// Noise from a number (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
