@@ -284,17 +284,11 @@ impl Bytes for Secret {
                 // The connection was cut off without the word of TLS that ends it; ours tell more.
                 Err(_) => return Ok(0),
             }
-            if self.take()? == 0 {
-                // The next look finds the end.
-                self.connection.process_new_packets().map_err(broken)?;
-                continue;
-            }
+            // After the end of the file the next look finds the end.
+            self.take()?;
             self.connection.process_new_packets().map_err(broken)?;
-            // What TLS itself has to answer; if there is no room, later.
-            match self.flush() {
-                Ok(()) | Err(Errno::EAGAIN) => {}
-                Err(errno) => return Err(errno),
-            }
+            // What TLS itself has to answer. If that fails, what has come is still to be read.
+            let _ = self.flush();
         }
     }
 
