@@ -27,7 +27,7 @@
 //! A buffer `NAME` is the file `/dev/shm/annulus.classic-NAME` or `annulus.sem-NAME`, and its semaphores are
 //! `/dev/shm/sem.annulus.sem-NAME.empty`, `.full` and `.mutex`. Whoever comes first creates it, complete or not at all;
 //! whoever closes last removes it, unless a receiver has never come and records wait for one. If all were killed it stays, for
-//! their successors, or until somebody calls [`remove`]. A spool stays until then in any case.
+//! their successors, or until somebody finds it ([`stale`]) and calls [`remove`]. A spool stays until then in any case.
 //!
 //! # Death
 //!
@@ -51,6 +51,7 @@ mod sem;
 mod semaphore;
 pub mod signal;
 mod spool;
+mod stale;
 mod watch;
 
 pub use classic::Classic;
@@ -63,6 +64,7 @@ pub use options::Options;
 pub use sem::Moment;
 pub use sem::Sem;
 pub use spool::Spool;
+pub use stale::stale;
 
 /// The sending end of the textbook's buffer.
 pub type ClassicSender = Sender<Classic>;

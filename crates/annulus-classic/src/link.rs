@@ -17,7 +17,7 @@ use crate::header::{self, SEATS};
 use crate::memory::Memory;
 use crate::place::Place;
 use annulus_channel::{Fault, OpenReason};
-use annulus_fd::lock::{Door, is_locked, try_lock};
+use annulus_fd::lock::{Door, is_locked, try_lock, unlock};
 use nix::time::{ClockId, clock_gettime};
 use std::fs::{self, File};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -313,6 +313,9 @@ impl Link {
         self.memory.word(header::seat(self.seat)).store(0, Release);
         // AcqRel: of two who close at once the later one sees the other's seat.
         self.memory.word(header::CHANGES).fetch_add(1, AcqRel);
+        // A child that another thread is starting has a copy of the description, so closing ours would not do. It
+        // cannot fail on a lock that is held.
+        let _ = unlock(&self.lock, LOCKS + self.seat as u64, 1);
     }
 
     /// Goes to the door, to leave.

@@ -65,7 +65,7 @@ pub enum SignalError {
         /// The limit, in signals; 0 if it cannot be read.
         limit: u64,
     },
-    /// The receiving process has ended.
+    /// The receiving process has ended. (What was sent while it was being killed, is gone with it.)
     PeerDead {
         /// What was to be sent.
         word: u64,

@@ -563,7 +563,11 @@ fn left_by_the_dead_it_can_be_removed<M: Known>() {
             .unwrap_err();
         assert_eq!(refused.reason, OpenReason::Taken { side, pid });
     }
+    let word = format!("{}:{}", M::WORD, name.word().display());
+    let is_stale = || annulus_classic::stale().unwrap().contains(&word);
+    assert!(!is_stale());
     tx.kill();
+    assert_eq!(is_stale(), M::WORD != "spool");
     let refused = options(WhenDead::Wait)
         .create_new(true)
         .sender::<M>(name.word())

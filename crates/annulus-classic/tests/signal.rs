@@ -44,12 +44,19 @@ fn actor() {
     let mut receiver = SignalReceiver::open(OFFSET).expect("every thread blocks it");
     the_actor::say("ready");
     the_actor::obey(|words| match words[0] {
-        // At most so many signals may be queued, of whatever process.
+        // At most so many signals may be queued for the user, for this process to take one more.
         "limit" => {
-            let limit = words[1].parse().expect("a number");
-            let limit = libc::rlimit {
-                rlim_cur: limit,
-                rlim_max: limit,
+            let mut limit = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            // SAFETY: writes the limit, which outlives the call.
+            let got = unsafe { libc::getrlimit(libc::RLIMIT_SIGPENDING, &raw mut limit) };
+            assert_eq!(got, 0);
+            // The lower limit, which may be raised again.
+            limit.rlim_cur = match words[1] {
+                "greatest" => limit.rlim_max,
+                number => number.parse().expect("a number"),
             };
             // SAFETY: reads the limit, which outlives the call.
             let set = unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit) };
@@ -137,52 +144,53 @@ fn none_is_lost_and_the_order_is_kept() {
 #[test]
 fn what_is_sent_before_a_receive_waits_and_the_limit_is_told() {
     let mut receiver = receiver();
-    receiver.must("limit 50");
     let mut sender = SignalSender::open(receiver.pid(), OFFSET).unwrap();
-    assert_eq!(sender.limit(), Some(50));
-    let mut count = 0;
-    let full = loop {
-        match sender.try_send(count) {
-            Ok(()) => count += 1,
-            Err(error) => break error,
-        }
-    };
-    // Signals of the user's other processes count, too.
-    assert!(count <= 50);
-    assert_eq!(
-        full,
-        SignalError::Full {
-            word: count,
-            limit: 50
-        }
-    );
-    assert!(full.to_string().contains("50") && full.to_string().contains("RLIMIT_SIGPENDING"));
-    let (wait, since) = (Duration::from_millis(40), Instant::now());
-    let timed = sender.send_deadline(count, since + wait);
-    assert!(matches!(timed, Err(SignalError::Full { .. })));
-    assert!(since.elapsed() >= wait);
-    // A sender that waits goes on when there is room.
-    receiver.tell(&format!("count {}", count + 100));
-    for word in count..count + 100 {
+    for word in 0..100 {
         sender.send(word).unwrap();
     }
-    assert_eq!(receiver.answer(), "ok");
+    receiver.must("count 100");
+    receiver.must("limit 50");
+    assert_eq!(sender.limit(), Some(50));
+    // Signals of the user's other processes count, too: at most 50.
+    let sent = (0..1000).take_while(|&word| sender.try_send(word).is_ok());
+    let sent = sent.count();
+    receiver.must(&format!("count {sent}"));
+    receiver.must("limit 0");
+    let full = sender.try_send(7).unwrap_err();
+    assert_eq!(full, SignalError::Full { word: 7, limit: 0 });
+    let words = "0 signals are queued for the receiver's user, which is the limit (setting RLIMIT_SIGPENDING)";
+    assert!(full.to_string().contains(words), "{full}");
+    let (wait, since) = (Duration::from_millis(40), Instant::now());
+    assert_eq!(sender.send_deadline(7, since + wait), Err(full));
+    assert!(since.elapsed() >= wait);
+    // A sender that waits goes on when there is room.
+    let sending = std::thread::spawn(move || sender.send(0));
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(!sending.is_finished());
+    receiver.must("limit greatest");
+    sending.join().unwrap().unwrap();
+    receiver.must("count 1");
 }
 
 #[test]
 fn a_dead_receiver_is_told_at_once_and_nobody_else_gets_its_words() {
     let mut receiver = receiver();
     let mut sender = SignalSender::open(receiver.pid(), OFFSET).unwrap();
-    receiver.must("limit 1");
+    receiver.must("limit 0");
     let pid = receiver.pid();
-    // Full, by one of our own or by others' signals.
-    while sender.try_send(0).is_ok() {}
-    let sending = std::thread::spawn(move || (sender.send(7), Instant::now(), sender));
+    let sending = std::thread::spawn(move || {
+        // A process that is dying takes what comes, for a moment.
+        loop {
+            if let Err(error) = sender.send(7) {
+                return (error, Instant::now(), sender);
+            }
+        }
+    });
     std::thread::sleep(Duration::from_millis(50));
     let killed = Instant::now();
     receiver.signal(Signal::SIGKILL);
     let (sent, then, mut sender) = sending.join().unwrap();
-    assert_eq!(sent, Err(SignalError::PeerDead { word: 7 }));
+    assert_eq!(sent, SignalError::PeerDead { word: 7 });
     assert!(then.saturating_duration_since(killed) < Duration::from_secs(1));
     drop(receiver);
     assert_eq!(sender.try_send(8), Err(SignalError::PeerDead { word: 8 }));
