@@ -66,8 +66,8 @@ impl Crew {
         Ok(())
     }
 
-    /// Waits until all have ended, calling `meanwhile` now and then, and returns what each wrote.
-    pub fn finish(mut self, meanwhile: impl Fn()) -> Result<Vec<String>, String> {
+    /// Waits until all have ended, and returns what each wrote. Calls `go_on` now and then, and gives up when it says no.
+    pub fn finish(mut self, go_on: impl Fn() -> bool) -> Result<Vec<String>, String> {
         let mut deadline = Instant::now() + self.limit;
         let mut faults = Vec::new();
         loop {
@@ -85,7 +85,9 @@ impl Crew {
                 faults.extend(stuck.map(|member| format!("{}: came to no end", member.name)));
                 break;
             }
-            meanwhile();
+            if !go_on() {
+                return Err("given up".to_owned());
+            }
             thread::sleep(LOOK);
         }
         match faults.is_empty() {

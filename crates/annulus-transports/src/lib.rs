@@ -28,6 +28,8 @@ mod error;
 mod fallback;
 mod open;
 mod options;
+#[cfg(feature = "pipe")]
+mod pipe;
 #[cfg(feature = "mqueue")]
 mod queue;
 mod remove;
@@ -44,6 +46,8 @@ pub use error::OpenError;
 pub use fallback::{Channel, Chosen, NoneChosen, fallback};
 pub use open::{open_receiver, open_sender};
 pub use options::{Options, Side};
+#[cfg(feature = "pipe")]
+pub use pipe::{pipe_receiver, pipe_sender};
 pub use remove::{Stale, remove, stale};
 pub use url::{Scheme, Url};
 

@@ -20,8 +20,8 @@ pub fn open_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenErro
     waiting(options, || match url {
         Url::Ring(location) => ring::sender(location, options),
         Url::Pipe => Err(nameless(url)),
-        #[cfg(any())]
-        Url::Fifo(path) => crate::pipe::sender(path, options),
+        #[cfg(feature = "pipe")]
+        Url::Fifo(path) => crate::pipe::sender(path),
         #[cfg(feature = "socket")]
         Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) | Url::Tcp(_) | Url::Udp(_) => {
             crate::socket::sender(url, options)
@@ -46,7 +46,7 @@ pub fn open_receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Open
     waiting(options, || match url {
         Url::Ring(location) => ring::receiver(location, options),
         Url::Pipe => Err(nameless(url)),
-        #[cfg(any())]
+        #[cfg(feature = "pipe")]
         Url::Fifo(path) => crate::pipe::receiver(path, options),
         #[cfg(feature = "socket")]
         Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) | Url::Tcp(_) | Url::Udp(_) => {

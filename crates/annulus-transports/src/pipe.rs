@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) fn sender(path: &Path, options: &Options) -> Result<BoxedSender, OpenError> {
+pub(crate) fn sender(path: &Path) -> Result<BoxedSender, OpenError> {
     let mut fifo = FifoOptions::new();
     // Waiting is the facade's own.
     fifo.patience(Duration::ZERO);
@@ -69,9 +69,8 @@ pub(crate) fn remove(path: &Path, url: &Url) -> Result<(), OpenError> {
     };
     let dead = annulus_pipe::stale(&dir).unwrap_or_default();
     match dead.iter().any(|dead| dead.file_name() == path.file_name()) {
-        true => std::fs::remove_file(path).map_err(|error| {
-            annulus_channel::OpenError::os(url, "unlink", &error).into()
-        }),
+        true => std::fs::remove_file(path)
+            .map_err(|error| annulus_channel::OpenError::os(url, "unlink", &error).into()),
         false => Err(OpenError::Busy {
             url: url.clone(),
             pid: 0,

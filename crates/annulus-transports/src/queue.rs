@@ -118,11 +118,11 @@ pub(crate) fn is_received(url: &Url) -> bool {
         .any(|listed| listed.name == name && listed.receivers > 0)
 }
 
-/// Queues that were left: by the dead, or with nothing in them.
+/// Queues that the dead have left, or never finished.
 pub(crate) fn stale() -> Vec<Stale> {
     let all = annulus_mqueue::list().unwrap_or_default().into_iter();
     let left = all.filter(|listed| {
-        listed.senders + listed.receivers == 0 && (listed.dead > 0 || listed.is_stale())
+        listed.senders + listed.receivers == 0 && (listed.dead > 0 || listed.records.is_none())
     });
     left.map(|listed| Stale {
         url: match listed.name {

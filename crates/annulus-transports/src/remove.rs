@@ -37,7 +37,7 @@ pub fn remove(url: &Url) -> Result<(), OpenError> {
             url: url.clone(),
             reason: "it leaves nothing to remove",
         }),
-        #[cfg(any())]
+        #[cfg(feature = "pipe")]
         Url::Fifo(path) => crate::pipe::remove(path, url),
         #[cfg(feature = "socket")]
         Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) => crate::socket::remove(url),

@@ -19,9 +19,10 @@ mod worker;
 
 pub use worker::Orders;
 
-use crate::crew::Crew;
+use crate::crew::{Crew, failed};
 use crate::exit::Failure;
 use crate::{progress, signals, units};
+use annulus_transports::Url;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use machine::Machine;
 use report::{Exports, Report};
@@ -74,8 +75,10 @@ struct Subjects(Vec<Subject>);
 #[derive(Clone, Debug)]
 struct Sizes(Vec<usize>);
 
-/// How long one measurement may take: far longer than it does on the slowest machine.
+/// How long one measurement may take: far longer than it does on the slowest machine. Besides, its parts may take so many
+/// times as long as they should.
 const LIMIT: Duration = Duration::from_secs(40);
+const LEEWAY: u32 = 4;
 
 /// How long one process may go on after the other has failed.
 const GRACE: Duration = Duration::from_millis(500);
@@ -259,12 +262,12 @@ impl<'a> Bench<'a> {
             fault,
             parent: worker::parent(),
         };
-        let mut crew = Crew::new(LIMIT, GRACE);
+        let mut crew = Crew::new(LIMIT + LEEWAY * PARTS * part, GRACE);
         let [near, far] = ends(&orders)?;
         let args = |role| orders.of(role).to_args();
         crew.start("the receiver", &args(Role::Far), far.0, far.1)?;
         crew.start("the sender", &args(Role::Near), near.0, near.1)?;
-        let said = crew.finish(|| ())?;
+        let said = crew.finish(|| signals::caught().is_none())?;
         self.measured += 1;
         self.spent += begin.elapsed().saturating_sub(PARTS * part);
         let [far, near] = said.as_slice() else {
@@ -308,9 +311,17 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The standard input and output of the two processes.
-fn ends(_orders: &Orders) -> Result<[(Stdio, Stdio); 2], String> {
-    Ok([(); 2].map(|()| (Stdio::null(), Stdio::null())))
+/// The standard input and output of the near and the far process: pipes, if those are measured.
+fn ends(orders: &Orders) -> Result<[(Stdio, Stdio); 2], String> {
+    if orders.there != Url::Pipe {
+        return Ok([(); 2].map(|()| (Stdio::null(), Stdio::null())));
+    }
+    let (there_out, there_in) = io::pipe().map_err(failed("a new pipe"))?;
+    let (back_out, back_in) = io::pipe().map_err(failed("a new pipe"))?;
+    Ok([
+        (back_out.into(), there_in.into()),
+        (there_out.into(), back_in.into()),
+    ])
 }
 
 /// The command line, as it was given.

@@ -7,12 +7,15 @@ use super::far::Far;
 use super::near::Near;
 use super::subject::Subject;
 use crate::crew::{die_with, failed};
-use annulus_transports::{BoxedReceiver, BoxedSender, Url, open_receiver, open_sender};
+use annulus_transports::{
+    BoxedReceiver, BoxedSender, Url, open_receiver, open_sender, pipe_receiver, pipe_sender,
+};
 use clap::ValueEnum;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// What a fault begins with that is nobody's: the transport is not to be had here, or not at this size.
 pub const LEFT_OUT: &str = "left out: ";
@@ -93,6 +96,9 @@ impl Orders {
     }
 
     fn open(&self) -> Result<Ends, String> {
+        if self.there == Url::Pipe {
+            return inherited();
+        }
         let options = self.subject.options(self.size);
         let left_out = |error: &dyn std::fmt::Display| format!("{LEFT_OUT}{error}");
         let tx = |url| open_sender(url, &options).map_err(|error| left_out(&error));
@@ -111,6 +117,20 @@ impl Orders {
             }
         }
     }
+}
+
+/// The ends of pipes that this process was started with.
+fn inherited() -> Result<Ends, String> {
+    let end = |fd: BorrowedFd<'_>| {
+        fd.try_clone_to_owned()
+            .map_err(failed("the inherited pipe"))
+    };
+    let rx = pipe_receiver(end(io::stdin().as_fd())?);
+    let tx = pipe_sender(end(io::stdout().as_fd())?);
+    Ok(Ends {
+        tx: tx.map_err(|error| error.to_string())?,
+        rx: rx.map_err(|error| error.to_string())?,
+    })
 }
 
 /// Our own process, for the orders.
