@@ -45,6 +45,20 @@ pub fn try_lock(fd: impl AsFd, start: u64, len: u64) -> Result<bool, Errno> {
 /// Locks bytes as [`try_lock`] does, but together with others who do so. The file must be open for
 /// reading.
 ///
+/// ```
+/// use annulus_fd::lock;
+/// use std::fs::File;
+///
+/// let path = std::env::temp_dir().join(format!("annulus-share-{}", std::process::id()));
+/// let writer = File::create(&path)?;
+/// let (one, other) = (File::open(&path)?, File::open(&path)?);
+/// assert!(lock::try_share(&one, 7, 1)? && lock::try_share(&other, 7, 1)?);
+/// lock::unlock(&one, 7, 1)?;
+/// assert!(!lock::try_lock(&writer, 7, 1)?, "the other one has it still");
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`try_lock`].
@@ -52,7 +66,7 @@ pub fn try_share(fd: impl AsFd, start: u64, len: u64) -> Result<bool, Errno> {
     set(fd, libc::F_RDLCK, start, len)
 }
 
-/// Gives up this description's locks on the bytes.
+/// Gives up this description's locks on the bytes; [`try_share`] has an example.
 ///
 /// # Errors
 ///

@@ -2,7 +2,7 @@
 //!
 //! Everything that lies outside a process is called `annulus.TRANSPORT-NAME`, so that it can be told from
 //! what belongs to others. Beside it lies `annulus.TRANSPORT-NAME.lock`, an empty file, on which each handle has a
-//! lock on a byte of its own ([`lock`](crate::lock)). So everybody can see who lives; the last to leave takes
+//! lock on a byte of its own ([`lock`]). So everybody can see who lives; the last to leave takes
 //! the thing and the file away; and where nobody holds a byte, the dead left it ([`stale`], [`remove_stale`]).
 //!
 //! Coming and going happen behind a [`Door`], one at a time.

@@ -49,7 +49,7 @@
 //!
 //! Descriptors are closed on exec; see [`PipeSender::into_fd`] for handing one to a child. The kernel reports that an
 //! end is gone when the last copy of its descriptor is closed, so a child that was forked and does not exec keeps its
-//! parent's ends open.
+//! parent's ends open, and any child does between fork and exec.
 
 mod fifo;
 mod mark;

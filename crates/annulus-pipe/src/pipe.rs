@@ -188,9 +188,9 @@ impl PipeSender {
     /// # Errors
     ///
     /// The sender itself, if a send that failed for want of room has left a part of a frame: send something first.
-    pub fn into_fd(self) -> Result<OwnedFd, Self> {
+    pub fn into_fd(self) -> Result<OwnedFd, Box<Self>> {
         if self.outlet.encoder.is_cut() {
-            return Err(self);
+            return Err(Box::new(self));
         }
         Ok(self.outlet.fd.take())
     }
@@ -277,9 +277,9 @@ impl PipeReceiver {
     /// # Errors
     ///
     /// The receiver itself, if it has read more than it was asked for: what was read would be lost.
-    pub fn into_fd(self) -> Result<OwnedFd, Self> {
+    pub fn into_fd(self) -> Result<OwnedFd, Box<Self>> {
         if self.inlet.decoder.is_torn() {
-            return Err(self);
+            return Err(Box::new(self));
         }
         Ok(self.inlet.fd.take())
     }

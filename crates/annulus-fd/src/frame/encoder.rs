@@ -158,6 +158,9 @@ impl Encoder {
     }
 }
 
+/// Parts that are shorter together are written as one: copying them costs less than handing the kernel four.
+const SHORT: usize = 512;
+
 /// Writes what is left of the parts after their first `written` bytes. True when that is all.
 fn put<E>(
     written: &mut usize,
@@ -165,6 +168,19 @@ fn put<E>(
     write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
 ) -> Result<bool, E> {
     let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut short = [0; SHORT];
+    let parts = match short.get_mut(..total) {
+        Some(one) => {
+            let mut at = 0;
+            for part in parts {
+                one[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+            [&*one, &[], &[], &[]]
+        }
+        None => parts,
+    };
+    let count = if total <= SHORT { 1 } else { parts.len() };
     while *written < total {
         let mut skip = *written;
         let slices = parts.map(|part| {
@@ -172,7 +188,7 @@ fn put<E>(
             skip -= skipped;
             IoSlice::new(&part[skipped..])
         });
-        match write(&slices)? {
+        match write(&slices[..count])? {
             0 => return Ok(false),
             count => *written += count,
         }

@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, SFlag, fstat, lstat};
 use nix::unistd::mkfifo;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind::AlreadyExists, ErrorKind::NotFound};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -128,13 +128,15 @@ impl Location {
             ..self.clone()
         };
         let path = draft.path();
-        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| self.os("mkfifo", errno))?;
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX)
+            .map_err(|errno| self.os("mkfifo", errno))?;
         let made =
             draft
                 .open_made(prepare)
                 .and_then(|fifo| match fs::hard_link(&path, self.path()) {
                     Ok(()) => Ok(Some(fifo)),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+                    // Somebody was faster, or took the draft for what a dead one has left.
+                    Err(error) if matches!(error.kind(), AlreadyExists | NotFound) => Ok(None),
                     Err(error) => Err(OpenError::os(&self.name, "link", &error)),
                 });
         let _ = fs::remove_file(&path);
@@ -149,7 +151,7 @@ impl Location {
             .open(OFlag::O_RDONLY)
             .map_err(|errno| self.os("open", errno))?;
         try_flock(&fifo).map_err(|errno| self.os("flock", errno))?;
-        // Whatever the umask has taken away, and the sign that it is ours.
+        // Whatever the umask has taken away.
         mark::change(&fifo, 0o600 | OURS, 0o177).map_err(|errno| self.os("fchmod", errno))?;
         no_block(&fifo).map_err(|errno| self.os("fcntl(F_SETFL)", errno))?;
         prepare(&fifo)?;

@@ -172,3 +172,25 @@ impl Sender for FifoSender {
         CAPABILITIES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Location, enter};
+    use crate::FifoOptions;
+    use nix::fcntl::OFlag;
+
+    #[test]
+    fn nobody_enters_when_the_receiver_has_gone() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("fifo");
+        for closed in [false, true] {
+            let receiver = FifoOptions::new().receiver(&path).unwrap();
+            let late = Location::new(&path).unwrap().open(OFlag::O_WRONLY).unwrap();
+            match closed {
+                true => drop(receiver),
+                false => receiver.die(),
+            }
+            assert_eq!(enter(&late), Ok(None), "closed: {closed}");
+        }
+    }
+}
