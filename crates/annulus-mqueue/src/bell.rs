@@ -1,17 +1,19 @@
 //! A doorbell in the companion, for queues whose waits the kernel cannot end in time.
 //!
-//! `msgsnd` and `msgrcv` block without a deadline, and nothing but a signal gets a thread out of them. So a handle of a
-//! System V queue that finds nothing sleeps here instead, on a futex, and whoever sends or receives rings:
+//! `msgsnd` and `msgrcv` block without a deadline, and nothing but a signal gets a thread out of them. So a
+//! handle of a System V queue that finds nothing sleeps here instead, on a futex, and whoever sends or
+//! receives rings:
 //!
 //! ```text
 //! sleeper   arm: set SLEEPER in the word    try the queue again    sleep while the word is as armed
 //! ringer    msgsnd or msgrcv                SLEEPER set? count on, clear it, wake all
 //! ```
 //!
-//! No ring is lost: both calls on the queue happen under the queue's lock in the kernel. If the sleeper's came first, the
-//! ringer sees SLEEPER, which was set before; if the ringer's came first, the sleeper finds what it did. A killed sleeper leaves
-//! the bit set, which costs one needless wake. A ringer killed between its call and the wake is made up for by the next
-//! ring, or by the sleeper itself, who never sleeps longer than a slice.
+//! No ring is lost: both calls on the queue happen under the queue's lock in the kernel. If the sleeper's
+//! came first, the ringer sees SLEEPER, which was set before; if the ringer's came first, the sleeper finds
+//! what it did. A killed sleeper leaves the bit set, which costs one needless wake. A ringer killed between
+//! its call and the wake is made up for by the next ring, or by the sleeper itself, who never sleeps longer
+//! than a slice.
 //!
 //! With nobody asleep, ringing costs a fence and a load; otherwise one system call.
 

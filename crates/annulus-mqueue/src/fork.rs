@@ -1,9 +1,9 @@
 //! What a forked child does not inherit: the locks that say who lives.
 //!
-//! A child's copy of a descriptor is the same open file description, and would vouch for its parent when that is dead.
-//! So a handler that runs in the child, before anything else does, puts a description without locks in the place of each,
-//! and counts the fork: inherited handles then answer `ForkedHandle`. What is between `vfork` or `posix_spawn` and
-//! `exec` runs no handler, but the descriptors close at `exec`.
+//! A child's copy of a descriptor is the same open file description, and would vouch for its parent when that
+//! is dead. So a handler that runs in the child, before anything else does, puts a description without locks
+//! in the place of each, and counts the fork: inherited handles then answer `ForkedHandle`. What is between
+//! `vfork` or `posix_spawn` and `exec` runs no handler, but the descriptors close at `exec`.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};

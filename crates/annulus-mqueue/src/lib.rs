@@ -19,25 +19,32 @@
 //!
 //! # What the kernel does, and what is added
 //!
-//! The kernel keeps the records: they survive both ends, and are gone when the machine stops. It does not tell who is
-//! there. So beside each queue lies a *companion*, a file of one page in `/dev/shm`, in which each handle has a seat, and a
-//! lock that goes when its process dies. From this a survivor tells *closed* from *killed*:
+//! The kernel keeps the records: they survive both ends, and are gone when the machine stops. It does not
+//! tell who is there. So beside each queue lies a *companion*, a file of one page in `/dev/shm`, in which
+//! each handle has a seat, and a lock that goes when its process dies. From this a survivor tells *closed*
+//! from *killed*:
 //!
-//! - When the last sender has closed, receivers get what is there, then `Disconnected`; so do senders when the last
-//!   receiver has closed. Who comes to a queue with nobody there starts anew.
-//! - When the last peer was killed, calls wait for its successor, or, with [`WhenDead::Fail`], say `PeerDead` within 100 ms.
+//! - When the last sender has closed, receivers get what is there, then `Disconnected`; so do senders when
+//!   the last receiver has closed. Who comes to a queue with nobody there starts anew.
+//! - When the last peer was killed, calls wait for its successor, or, with [`WhenDead::Fail`], say `PeerDead`
+//!   within 100 ms.
+//!
+//! What a receiver had taken when it was killed is gone with it; nothing else is. Whoever may write the
+//! companion, by default the user alone, is trusted not to cut it short.
 //!
 //! A process that uses such a queue without this library has no seat, and so is nobody; what it sends is received.
 //!
 //! # Costs
 //!
-//! A call that need not wait is one system call, and a few loads from the companion (System V: and a fence). One that waits looks around
-//! every 50 ms: 20 wakes a second. POSIX queues are polled. A System V call cannot be given a deadline, so one that waits sleeps on
-//! a futex in the companion, which whoever sends or receives rings; what a stranger sends to it is noticed after 50 ms.
+//! A call that need not wait is one system call, and a few loads from the companion (System V: and a fence).
+//! One that waits looks around every 50 ms: 20 wakes a second. POSIX queues are polled. A System V call
+//! cannot be given a deadline, so one that waits sleeps on a futex in the companion, which whoever sends or
+//! receives rings; what a stranger sends to it is noticed after 50 ms.
 //!
 //! # Order
 //!
-//! Records of one priority, and records of whatever types, arrive in the order of sending. Records of a higher priority overtake.
+//! Records of one priority, and records of whatever types, arrive in the order of sending. Records of a
+//! higher priority overtake.
 
 #![warn(unreachable_pub)]
 
@@ -60,7 +67,7 @@ mod sender;
 mod sysv;
 
 pub use link::{WhenClosed, WhenDead};
-pub use list::{Listed, list, remove};
+pub use list::{Listed, list, remove, remove_stale};
 pub use name::Name;
 pub use options::QueueOptions;
 pub use queue::{Posix, Protocol, Queue, SystemV};

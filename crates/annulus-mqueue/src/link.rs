@@ -1,7 +1,7 @@
 //! What handles of both sides share: the tie to the queue, who is on the other side, and how a call waits.
 //!
-//! A call that waits sleeps in slices of at most [`SLICE`], and looks after each whether somebody has died. Of those who
-//! close it hears at once (System V) or after the slice (POSIX, where it sleeps in the queue).
+//! A call that waits sleeps in slices of at most [`SLICE`], and looks after each whether somebody has died.
+//! Of those who close it hears at once (System V) or after the slice (POSIX, where it sleeps in the queue).
 
 use crate::kernel::{Kernel, Scratch, scratch};
 use crate::lock;

@@ -1,7 +1,7 @@
 //! Which queues there are, and their removal by name.
 
 use crate::kernel::Kernel;
-use crate::lock;
+use crate::lock::{self, Turn};
 use crate::name::Name;
 use crate::open::{self, map, open_companion};
 use crate::posix::PosixQueue;
@@ -16,6 +16,8 @@ use std::io;
 pub struct Listed {
     /// Its name.
     pub name: Name,
+    /// Whether any process has it open.
+    pub open: bool,
     /// How many living senders are attached.
     pub senders: usize,
     /// How many living receivers are attached.
@@ -27,9 +29,9 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Whether nobody is attached and no record waits: nothing is lost with it.
+    /// Whether nobody has it open and no record waits: nothing is lost with it.
     pub fn is_stale(&self) -> bool {
-        self.senders + self.receivers == 0 && self.records.unwrap_or(0) == 0
+        !self.open && self.records.unwrap_or(0) == 0
     }
 }
 
@@ -67,6 +69,7 @@ fn look<K: Kernel>(name: Name) -> Option<Listed> {
     let companion = open_companion(&name, None).ok()?;
     let mut listed = Listed {
         name,
+        open: lock::is_open(&companion),
         senders: 0,
         receivers: 0,
         dead: 0,
@@ -91,8 +94,49 @@ fn look<K: Kernel>(name: Name) -> Option<Listed> {
     Some(listed)
 }
 
-/// Removes the queue of this name, with what is in it, and its companion. A queue that was not made by this library is
-/// not touched.
+/// Removes the queues that [are stale](Listed::is_stale), and says which. Nobody can come in between.
+///
+/// ```no_run
+/// for name in annulus_mqueue::remove_stale()? {
+///     println!("removed {name}");
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`list`]. What cannot be removed stays.
+pub fn remove_stale() -> io::Result<Vec<Name>> {
+    let mut removed = Vec::new();
+    for found in list()? {
+        let done = found.is_stale()
+            && match found.name {
+                Name::Posix(_) => sweep::<PosixQueue>(&found.name),
+                Name::SystemV(_) => sweep::<SysvQueue>(&found.name),
+            };
+        if done {
+            removed.push(found.name);
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes the queue if it is stale still.
+fn sweep<K: Kernel>(name: &Name) -> bool {
+    let Ok(companion) = open_companion(name, None) else {
+        return false;
+    };
+    let Ok(_turn) = Turn::take(name, &companion) else {
+        return false;
+    };
+    let stale = look::<K>(name.clone()).is_some_and(|found| found.is_stale());
+    let page = stale.then(|| map(name, &companion).ok()).flatten();
+    let ours = open::is_same(&name.companion(), &companion);
+    page.is_some_and(|page| ours && open::remove_in_turn::<K>(name, &page).is_ok())
+}
+
+/// Removes the queue of this name, with what is in it, and its companion. A queue that was not made by this
+/// library is not touched.
 ///
 /// # Errors
 ///

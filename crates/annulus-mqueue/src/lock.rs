@@ -9,7 +9,7 @@
 use crate::fork::Lock;
 use crate::name::Name;
 use annulus_channel::{OpenError, OpenReason};
-use annulus_fd::lock::{Door, is_locked, try_lock};
+use annulus_fd::lock::{Door, is_locked, try_lock, try_share};
 use nix::errno::Errno;
 use std::fs::File;
 use std::io;
@@ -28,6 +28,21 @@ pub(crate) fn take(companion: &File, ticket: u64) -> io::Result<Lock> {
         true => Ok(own),
         false => Err(Errno::EAGAIN.into()),
     }
+}
+
+/// Notes that somebody has the queue open, together with others who do: a shared lock on the byte of ticket 0, which
+/// no handle has.
+pub(crate) fn note_open(companion: &File) -> io::Result<Lock> {
+    let own = Lock::open(companion)?;
+    match try_share(&own, TICKETS, 1)? {
+        true => Ok(own),
+        false => Err(Errno::EAGAIN.into()),
+    }
+}
+
+/// Whether anybody living has the queue open.
+pub(crate) fn is_open(companion: &File) -> bool {
+    is_held(companion, 0)
 }
 
 /// Whether somebody living holds the ticket. If the kernel cannot be asked, somebody does.

@@ -1,7 +1,7 @@
 //! Creating, opening and removing a queue together with its companion.
 //!
-//! The kernel's queue and the companion cannot be made in one step. So whoever creates, opens or removes takes the turn, a
-//! lock on the companion, and the companion says how far its creator has come (`page`):
+//! The kernel's queue and the companion cannot be made in one step. So whoever creates, opens or removes
+//! takes the turn, a lock on the companion, and the companion says how far its creator has come (`page`):
 //!
 //! ```text
 //! magic  making  queue    what it means
@@ -13,6 +13,7 @@
 //!  set    any    none     removed behind our back: the companion goes, too, unless somebody is attached
 //! ```
 
+use crate::fork::Lock;
 use crate::kernel::Kernel;
 use crate::lock::{self, Turn};
 use crate::name::Name;
@@ -31,6 +32,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 /// An open queue, shared by the handles of this process.
 pub(crate) struct Shared<K> {
     pub(crate) name: Name,
+    /// The note that we have it open. Goes before the companion, of which it is another description.
+    _open: Lock,
     /// Holds no lock, since the kernel does not show a description its own.
     pub(crate) companion: File,
     pub(crate) page: Page,
@@ -100,6 +103,8 @@ pub(crate) fn open<K: Kernel>(
                 ));
             }
         };
+        let open = lock::note_open(&companion);
+        let open = open.map_err(|error| os(name, "fcntl(F_OFD_SETLK)", &error))?;
         let shared = Shared {
             name: name.clone(),
             companion,
@@ -107,6 +112,7 @@ pub(crate) fn open<K: Kernel>(
             kernel,
             capacity: attributes.capacity,
             max_record,
+            _open: open,
         };
         check(options, &shared)?;
         return Ok(Arc::new(shared));
@@ -149,8 +155,11 @@ fn make<K: Kernel>(options: &QueueOptions, name: &Name, page: &Layout) -> Result
     }
     page.making.store(1, Relaxed);
     let (kernel, max_record) = K::create(name, &options.plan)?;
-    let identity = kernel.identity();
-    let identity = identity.map_err(|errno| os(name, "fstat", &errno.into()))?;
+    let identity = kernel.identity().map_err(|errno| {
+        // Nobody has seen it.
+        let _ = kernel.remove(name);
+        os(name, "fstat", &errno.into())
+    })?;
     for (place, part) in page.identity.iter().zip(identity) {
         place.store(part, Relaxed);
     }

@@ -36,6 +36,8 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"annulusq") ^ 1;
 
 const PID_BITS: u32 = 22;
 const TICKET_SHIFT: u32 = 24;
+/// The greatest ticket that a seat's word has room for.
+pub(crate) const MAX_TICKET: u64 = u64::MAX >> TICKET_SHIFT;
 const SIDE_BIT: u64 = 1 << PID_BITS;
 
 /// What a seat's word says.

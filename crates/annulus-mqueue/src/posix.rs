@@ -1,8 +1,8 @@
 //! POSIX message queues.
 //!
-//! On Linux a queue's descriptor can be polled, so a blocked call polls it, against the monotonic clock and in slices.
-//! `mq_timedreceive` and `mq_timedsend` would sleep in the queue itself, but count on the wall clock, which somebody may set
-//! back, and do not wake for a peer that has gone.
+//! On Linux a queue's descriptor can be polled, so a blocked call polls it, against the monotonic clock and
+//! in slices. `mq_timedreceive` and `mq_timedsend` would sleep in the queue itself, but count on the wall
+//! clock, which somebody may set back, and do not wake for a peer that has gone.
 //!
 //! The limits are checked by the kernel; its answers say too little, so they are looked up after it has refused.
 

@@ -124,8 +124,8 @@ impl<K: Protocol> Queue<K> {
         Ok(self.len()? == 0)
     }
 
-    /// Removes the queue, with what is in it. Handles of a POSIX queue go on among themselves; those of a System V queue say
-    /// that it was removed (`EIDRM`).
+    /// Removes the queue, with what is in it. Handles of a POSIX queue go on among themselves; those of a
+    /// System V queue say that it was removed (`EIDRM`).
     ///
     /// # Errors
     ///

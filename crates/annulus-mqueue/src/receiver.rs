@@ -44,12 +44,14 @@ impl<K: Protocol> Receiver<K> {
         })
     }
 
-    /// What a call does when every sender was killed and all is received: wait for a successor (the default), or fail.
+    /// What a call does when every sender was killed and all is received: wait for a successor (the default),
+    /// or fail.
     pub fn on_peer_death(&mut self, what: WhenDead) {
         self.link.when_dead = what;
     }
 
-    /// What a call does when every sender has closed and all is received: end (the default), or wait for the next one.
+    /// What a call does when every sender has closed and all is received: end (the default), or wait for the
+    /// next one.
     pub fn on_close(&mut self, what: WhenClosed) {
         self.link.when_closed = what;
     }
@@ -174,8 +176,8 @@ impl Receiver<Posix> {
 }
 
 impl Receiver<SystemV> {
-    /// Receives records of one type only, or of all (`None`, the default). Others stay for those who ask for them; the
-    /// end comes when all of this type are received.
+    /// Receives records of one type only, or of all (`None`, the default). Others stay for those who ask for
+    /// them; the end comes when all of this type are received.
     ///
     /// # Panics
     ///
@@ -221,3 +223,6 @@ impl<K: Protocol> fmt::Debug for Receiver<K> {
         write!(f, "Receiver({})", self.link.shared.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

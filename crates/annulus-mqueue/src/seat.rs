@@ -4,7 +4,7 @@ use crate::fork::{self, Lock};
 use crate::kernel::Kernel;
 use crate::lock;
 use crate::open::{Shared, os};
-use crate::page::{Holder, SEATS};
+use crate::page::{Holder, MAX_TICKET, SEATS};
 use annulus_channel::{OpenError, OpenReason};
 use annulus_fd::names::Side;
 use std::sync::atomic::AtomicU64;
@@ -38,7 +38,7 @@ impl Seat {
         let _turn = shared.turn()?;
         let (page, companion) = (&shared.page, &shared.companion);
         // Relaxed: only the number counts, and no two are equal.
-        let ticket = page.tickets.fetch_add(1, Relaxed) + 1;
+        let ticket = page.tickets.fetch_add(1, Relaxed).wrapping_add(1) & MAX_TICKET;
         let lock = lock::take(companion, ticket);
         let lock = lock.map_err(|error| os(&shared.name, "fcntl(F_OFD_SETLK)", &error))?;
         let word = Holder { ticket, side }.word();

@@ -153,8 +153,8 @@ impl Sender<Posix> {
 
     /// The priority of what is sent from now on: 0, the default, to [`MAX_PRIORITY`](Self::MAX_PRIORITY).
     ///
-    /// Receivers get the highest first. So records of different priorities do not arrive in the order of sending; those of one
-    /// priority do. While all have the same, the contract's order holds.
+    /// Receivers get the highest first. So records of different priorities do not arrive in the order of
+    /// sending; those of one priority do. While all have the same, the contract's order holds.
     ///
     /// ```
     /// use annulus_mqueue::QueueOptions;

@@ -1,7 +1,7 @@
 //! System V message queues.
 //!
-//! They have no descriptor and no call with a deadline, and a thread blocked in one is freed by nothing but a signal. So
-//! no call here blocks: who finds nothing sleeps on a bell in the companion (`bell`).
+//! They have no descriptor and no call with a deadline, and a thread blocked in one is freed by nothing but a
+//! signal. So no call here blocks: who finds nothing sleeps on a bell in the companion (`bell`).
 //!
 //! A queue holds bytes. The longest record is the least of what was asked for, `kernel.msgmax` when the queue was
 //! made, and the queue's bytes; the companion keeps it.

@@ -13,7 +13,7 @@
 //! come_and_go                  opens, attaches, sends, closes, until it is killed
 //! echo COUNT                   -> ok, when it has sent back so many records
 //! limit_memory BYTES           of all POSIX queues
-//! idle MS                      -> switches of a receiver that waits so long
+//! idle MS                      -> switches, and CPU time in us, of a receiver that waits so long
 //! fork_stay                    -> the number of a forked child that stays for a while
 //! fork_recv                    -> what `try_recv` says in a forked child
 //! catch_signals | become UID | close | end
@@ -21,8 +21,9 @@
 
 use super::{Kind, record, which};
 use annulus_mqueue::{Name, Posix, Queue, QueueOptions, Receiver, Sender, SystemV, WhenDead};
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::sys::time::TimeValLike;
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, setgroups, setresgid, setresuid};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write, stdin};
@@ -252,14 +253,18 @@ impl<K: Kind> Stage<K> {
             }
             ["idle", _] => {
                 let time = Duration::from_millis(number(1)? as u64);
-                let switches = || {
-                    getrusage(UsageWho::RUSAGE_THREAD)
-                        .map(|usage| usage.voluntary_context_switches())
-                };
-                let before = switches()?;
+                let before = getrusage(UsageWho::RUSAGE_THREAD)?;
                 let got = self.rx().recv_timeout(&mut buffer, time);
                 assert!(got.is_err(), "nobody sends");
-                return Ok((switches()? - before).to_string());
+                let after = getrusage(UsageWho::RUSAGE_THREAD)?;
+                let switches = |usage: Usage| usage.voluntary_context_switches();
+                let micros =
+                    |usage: Usage| (usage.user_time() + usage.system_time()).num_microseconds();
+                return Ok(format!(
+                    "{} {}",
+                    switches(after) - switches(before),
+                    micros(after) - micros(before)
+                ));
             }
             ["fork_stay"] => {
                 // SAFETY: the child does nothing but sleep and exit.

@@ -6,6 +6,8 @@ pub mod actor;
 use annulus_channel::OpenError;
 use annulus_mqueue::{Name, Posix, Protocol, Queue, QueueOptions, SystemV, list, remove};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 
 /// A kind of queue under test.
 pub trait Kind: Protocol + Send + Sync + Sized + 'static {
@@ -68,9 +70,18 @@ impl Kind for SystemV {
 #[derive(Debug)]
 pub struct Place(pub Name);
 
+/// The names that are not dropped yet.
+static LIVE: Mutex<Vec<Name>> = Mutex::new(vec![]);
+
+fn live() -> MutexGuard<'static, Vec<Name>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Place {
     pub fn fresh<K: Kind>() -> Self {
-        Self(K::fresh())
+        let name = K::fresh();
+        live().push(name.clone());
+        Self(name)
     }
 
     /// Whether anything of the queue is left.
@@ -83,6 +94,31 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = remove(&self.0);
+        live().retain(|name| name != &self.0);
+    }
+}
+
+/// Ends the whole run, if it is not dropped in time: no test hangs for ever, and none leaves anything when it does.
+#[derive(Debug)]
+pub struct Watch {
+    _ended: mpsc::Sender<()>,
+}
+
+impl Watch {
+    /// Begins to watch this thread's test.
+    pub fn start() -> Self {
+        let (ended, end) = mpsc::channel::<()>();
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        thread::spawn(move || {
+            if end.recv_timeout(4 * actor::PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{test} hangs");
+                for name in &*live() {
+                    let _ = remove(name);
+                }
+                std::process::exit(101);
+            }
+        });
+        Self { _ended: ended }
     }
 }
 
