@@ -38,11 +38,13 @@ mod listen;
 mod meet;
 mod options;
 mod packet;
+mod place;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 mod udp;
 mod wait;
+mod way;
 
 pub use address::{Address, Kind, MAX_PATH};
 pub use file::remove_stale;

@@ -108,12 +108,14 @@ pub(crate) fn hear(
     until: Option<Instant>,
 ) -> Result<Option<[u8; LEN]>, OpenReason> {
     let mut heard = [0; LEN];
-    let mut len = 0;
+    let (mut len, mut reset) = (0, false);
     while len < LEN {
         match bytes.read(&mut heard[len..]) {
             Ok(0) => return Ok(None),
             Ok(count) => len += count,
             Err(Errno::EAGAIN) => pause(bytes, PollFlags::POLLIN, until)?,
+            // The error of a socket is told once, and may stand before the last word.
+            Err(Errno::ECONNRESET | Errno::EPIPE) if !reset => reset = true,
             Err(Errno::ECONNRESET | Errno::EPIPE) => return Ok(None),
             Err(errno) => return Err(limits::os("recv", errno)),
         }
@@ -157,9 +159,8 @@ pub(crate) fn greet(
     own: Greeting,
     until: Option<Instant>,
 ) -> Result<Option<usize>, OpenReason> {
-    if !say(bytes, &own.bytes(), until)? {
-        return Ok(None);
-    }
+    // Whoever refuses us may not have waited for it.
+    say(bytes, &own.bytes(), until)?;
     match hear(bytes, until)? {
         Some(heard) => own.meet(&heard).map(Some),
         None => Ok(None),

@@ -8,6 +8,7 @@ use crate::limits::{self, os};
 use crate::link::{self, End, Link, Met};
 use crate::meet;
 use crate::options::{SocketOptions, unix_type};
+use crate::place::{bind_any, io_reason, nonblocking};
 use crate::stream::{Bytes, Plain};
 use crate::udp;
 use crate::wait;
@@ -17,7 +18,7 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, listen, setsockopt, socket, sockopt};
 use std::fmt;
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::{Mutex, PoisonError};
@@ -387,41 +388,4 @@ fn pause(fd: BorrowedFd<'_>, until: Option<Instant>) -> Result<(), OpenReason> {
     }
     wait::sleep(fd, PollFlags::POLLIN, until).map_err(limits::fault)?;
     Ok(())
-}
-
-/// The first of the addresses behind a name that can be bound.
-fn bind_any<T>(
-    address: &Address,
-    place: &str,
-    bind: impl Fn(std::net::SocketAddr) -> io::Result<T>,
-) -> Result<T, OpenError> {
-    let mut last = OpenReason::NotFound;
-    for at in resolve(place).map_err(|reason| address.error(reason))? {
-        match bind(at) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = io_reason("bind", &error),
-        }
-    }
-    Err(address.error(last))
-}
-
-/// The addresses behind `HOST:PORT`.
-pub(crate) fn resolve(
-    place: &str,
-) -> Result<impl Iterator<Item = std::net::SocketAddr>, OpenReason> {
-    place.to_socket_addrs().map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => OpenReason::Name {
-            expected: "HOST:PORT",
-        },
-        _ => OpenReason::NotFound,
-    })
-}
-
-fn nonblocking(result: io::Result<()>) -> Result<(), OpenReason> {
-    result.map_err(|error| io_reason("ioctl", &error))
-}
-
-/// The reason of a call that the standard library made.
-pub(crate) fn io_reason(call: &'static str, error: &io::Error) -> OpenReason {
-    os(call, Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }

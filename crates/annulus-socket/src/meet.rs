@@ -5,8 +5,8 @@
 //! own, to which nobody else can send, and no end needs a name but the listener.
 
 use crate::greeting::LEN;
-use crate::handle::is_end;
 use crate::wait;
+use crate::way::is_end;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{

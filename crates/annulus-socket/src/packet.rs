@@ -7,9 +7,9 @@
 //! a *line* beside it, a stream socket on which nothing is sent but a goodbye, and whose end is the
 //! peer's. What was sent before is looked for once more after the line has ended.
 
-use crate::handle::{Incoming, Outgoing, Patience, Stop, is_end};
 use crate::limits;
 use crate::wait::{self, SLICE};
+use crate::way::{Incoming, Outgoing, Patience, Stop, is_end};
 use annulus_channel::Fault;
 use nix::errno::Errno;
 use nix::poll::PollFlags;

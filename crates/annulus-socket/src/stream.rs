@@ -3,9 +3,9 @@
 //!
 //! Nothing but a goodbye ever travels from the receiver to the sender: a frame's head of all ones.
 
-use crate::handle::{Incoming, Outgoing, Patience, Stop, is_end};
 use crate::limits;
 use crate::wait::{self, SLICE};
+use crate::way::{Incoming, Outgoing, Patience, Stop, is_end};
 use annulus_fd::frame::{Decoder, Encoder, Next};
 use nix::errno::Errno;
 use nix::poll::PollFlags;

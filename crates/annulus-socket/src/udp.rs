@@ -18,8 +18,8 @@
 //! [`Capabilities::lossy`]: annulus_channel::Capabilities::lossy
 
 use crate::greeting::{Greeting, LEN};
-use crate::handle::{Incoming, Outgoing, Patience, Stop, is_end};
 use crate::wait::{self, SLICE};
+use crate::way::{Incoming, Outgoing, Patience, Stop, is_end};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, recv, sendmsg};

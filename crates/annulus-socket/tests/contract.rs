@@ -6,7 +6,9 @@ mod common;
 use annulus_channel::conformance::{self, Death, Transport};
 use annulus_socket::{Address, End, Kind, Listener, Receiver, Sender, SocketOptions};
 use common::Place;
+use common::actor::PATIENCE;
 use std::thread;
+use std::time::Duration;
 
 /// Makes channels of one kind.
 struct Sockets {
@@ -68,6 +70,10 @@ impl Transport for Sockets {
     fn kill_rx(&self, rx: Receiver) -> Option<Death<'_, Receiver>> {
         rx.die();
         Some(Death::Final)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn prompt(&self) -> bool {

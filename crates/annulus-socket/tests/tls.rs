@@ -6,11 +6,13 @@ mod common;
 use annulus_channel::conformance::{self, Death, Transport};
 use annulus_channel::{OpenReason, Receiver as _, Sender as _};
 use annulus_socket::{Address, Receiver, Sender, SocketOptions, Tls};
+use common::actor::PATIENCE;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 /// An authority, its certificate in a file, and those that it signs.
 struct Authority {
@@ -81,6 +83,10 @@ impl Transport for Secret {
     fn kill_rx(&self, rx: Receiver) -> Option<Death<'_, Receiver>> {
         rx.die();
         Some(Death::Final)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn prompt(&self) -> bool {
