@@ -1,10 +1,14 @@
-//! Names of tests. A [`Name`] is nobody else's, and nothing is left of it when it is dropped.
+//! Names of tests. A [`Name`] is nobody else's, and nothing is left of it when it is dropped. If that takes too long, the
+//! test hangs, and the whole run ends.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The name of a channel.
@@ -13,7 +17,11 @@ pub struct Name {
     word: PathBuf,
     shm: bool,
     _dir: Option<TempDir>,
+    _watch: mpsc::Sender<()>,
 }
+
+/// What counts as a hang, on a machine with much else to do.
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn unique() -> String {
     static LAST: AtomicU32 = AtomicU32::new(0);
@@ -22,13 +30,28 @@ fn unique() -> String {
 }
 
 impl Name {
+    fn new(word: PathBuf, dir: Option<TempDir>) -> Self {
+        let (watch, dropped) = mpsc::channel();
+        let name = Self {
+            word,
+            shm: dir.is_none(),
+            _dir: dir,
+            _watch: watch,
+        };
+        let copy = name.word.clone();
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        thread::spawn(move || {
+            if dropped.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{test} hangs, with {}", copy.display());
+                std::process::exit(101);
+            }
+        });
+        name
+    }
+
     /// Of a buffer.
     pub fn classic() -> Self {
-        Self {
-            word: unique().into(),
-            shm: true,
-            _dir: None,
-        }
+        Self::new(unique().into(), None)
     }
 
     /// Of a buffer with semaphores.
@@ -39,21 +62,13 @@ impl Name {
     /// Of a spool, in a new directory.
     pub fn spool() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        Self {
-            word: dir.path().join("spool"),
-            shm: false,
-            _dir: Some(dir),
-        }
+        Self::new(dir.path().join("spool"), Some(dir))
     }
 
     /// Of a spool in a file system of memory.
     pub fn spool_in_memory() -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").expect("a temporary directory can be made");
-        Self {
-            word: dir.path().join("spool"),
-            shm: false,
-            _dir: Some(dir),
-        }
+        Self::new(dir.path().join("spool"), Some(dir))
     }
 
     /// As it is given to `Options`.
