@@ -19,10 +19,11 @@ fn remove_stale() -> Result<(), Failure> {
     let mut result = Ok(());
     for Stale { url, records, .. } in stale(&Scheme::ALL) {
         let line = match records {
+            None => format!("kept {url}: it holds records that nobody has received\n"),
             Some(records @ 1..) => {
                 format!("kept {url}: it holds {records} records that nobody has received\n")
             }
-            _ => match remove(&url) {
+            Some(0) => match remove(&url) {
                 Ok(()) => format!("removed {url}\n"),
                 // Somebody else was faster.
                 Err(error) if error.is_not_found() => continue,

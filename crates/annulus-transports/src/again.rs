@@ -1,11 +1,15 @@
 //! A receiver that goes on with the next sender, where a transport's own channel ends with the last one.
+//!
+//! It opens the channel anew after each end. What has a file that stays may say at once that its last sender has gone; then
+//! it is opened again and again, with pauses, until the next one has come.
 
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::{BoxedReceiver, Receiver};
 use annulus::{WhenClosed, WhenDead};
 use annulus_channel::{Capabilities, Fault, OpenReason, RecvError, RecvTimeoutError, TryRecvError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Opens the channel anew.
 type Open = Box<dyn FnMut() -> Result<BoxedReceiver, OpenError> + Send>;
@@ -17,7 +21,12 @@ struct Again {
     /// Which ends are none: a sender's closing, a sender's death.
     past_close: bool,
     past_death: bool,
+    /// Nothing has come since it was opened.
+    fresh: bool,
 }
+
+/// Between two looks for the next sender.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The receiver that `open` gives, which goes on after an end if the options say so.
 pub(crate) fn again(
@@ -35,12 +44,13 @@ pub(crate) fn again(
         open: Box::new(open),
         past_close,
         past_death,
+        fresh: true,
     }))
 }
 
 impl Again {
-    /// Opens the next channel after this end, or gives the end back.
-    fn pass(&mut self, end: RecvError) -> Result<(), RecvError> {
+    /// Opens the next channel after this end, or gives the end back. False: not before `until`.
+    fn pass(&mut self, end: RecvError, until: Option<Instant>) -> Result<bool, RecvError> {
         let goes_on = match end {
             RecvError::Disconnected => self.past_close,
             RecvError::PeerDead => self.past_death,
@@ -51,13 +61,13 @@ impl Again {
         }
         // The old one first, so that its name is free.
         self.channel = Box::new(Gone(self.channel.capabilities()));
-        match (self.open)() {
-            Ok(channel) => {
-                self.channel = channel;
-                Ok(())
-            }
-            Err(error) => Err(RecvError::Fault(fault(&error))),
+        self.channel = (self.open)().map_err(|error| RecvError::Fault(fault(&error)))?;
+        if std::mem::replace(&mut self.fresh, true) {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            thread::sleep(left.map_or(LOOK, |left| left.min(LOOK)));
+            return Ok(left.is_none_or(|left| left > LOOK));
         }
+        Ok(true)
     }
 }
 
@@ -84,18 +94,26 @@ impl Receiver for Again {
             let end = match self.channel.try_recv(buffer) {
                 Err(TryRecvError::Disconnected) => RecvError::Disconnected,
                 Err(TryRecvError::PeerDead) => RecvError::PeerDead,
-                done => return done,
+                done => {
+                    self.fresh &= done.is_err();
+                    return done;
+                }
             };
-            self.pass(end).map_err(TryRecvError::from)?;
+            if !self.pass(end, Some(Instant::now()))? {
+                return Err(TryRecvError::Empty);
+            }
         }
     }
 
     fn recv(&mut self, buffer: &mut Vec<u8>) -> Result<usize, RecvError> {
         loop {
             match self.channel.recv(buffer) {
-                Err(end) => self.pass(end)?,
-                done => return done,
-            }
+                Err(end) => self.pass(end, None)?,
+                done => {
+                    self.fresh = false;
+                    return done;
+                }
+            };
         }
     }
 
@@ -108,9 +126,14 @@ impl Receiver for Again {
             let end = match self.channel.recv_deadline(buffer, deadline) {
                 Err(RecvTimeoutError::Disconnected) => RecvError::Disconnected,
                 Err(RecvTimeoutError::PeerDead) => RecvError::PeerDead,
-                done => return done,
+                done => {
+                    self.fresh &= done.is_err();
+                    return done;
+                }
             };
-            self.pass(end).map_err(RecvTimeoutError::from)?;
+            if !self.pass(end, Some(deadline))? {
+                return Err(RecvTimeoutError::Timeout);
+            }
         }
     }
 

@@ -121,15 +121,13 @@ pub(crate) fn is_received(url: &Url) -> bool {
 /// Queues that the dead have left, or never finished.
 pub(crate) fn stale() -> Vec<Stale> {
     let all = annulus_mqueue::list().unwrap_or_default().into_iter();
-    let left = all.filter(|listed| {
-        listed.senders + listed.receivers == 0 && (listed.dead > 0 || listed.records.is_none())
-    });
+    let left = all.filter(|listed| !listed.open && (listed.dead > 0 || listed.records.is_none()));
     left.map(|listed| Stale {
         url: match listed.name {
             Name::Posix(name) => Url::Mq(format!("/{name}")),
             Name::SystemV(key) => Url::Sysv(key),
         },
-        records: listed.records.map(|records| records as u64),
+        records: Some(listed.records.map_or(0, |records| records as u64)),
     })
     .collect()
 }

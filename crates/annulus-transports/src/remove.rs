@@ -21,7 +21,7 @@ const SYSV_LOCK: (&str, &str) = ("annulus.sysv-", ".lock");
 pub struct Stale {
     /// Its name.
     pub url: Url,
-    /// Records that are in it still, if it is known how many.
+    /// Records that are in it still; nothing if there are some, and it is not known how many.
     pub records: Option<u64>,
 }
 

@@ -9,8 +9,6 @@ use crate::{BoxedReceiver, BoxedSender};
 use annulus::WhenDead;
 use annulus_channel::OpenReason;
 use annulus_classic::{Classic, Sem, Spool};
-use annulus_fd::names;
-use std::path::Path;
 
 /// The longest record of a new buffer.
 const RECORD: usize = 1 << 16;
@@ -85,12 +83,17 @@ pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
 
 /// Buffers that nobody living is attached to.
 pub(crate) fn stale() -> Vec<Stale> {
-    let all = names::stale(Path::new(names::DIR)).unwrap_or_default();
-    let url = |left: names::Stale| match left.transport.as_str() {
-        "classic" => Some(Url::Classic(left.name)),
-        "sem" => Some(Url::Sem(left.name)),
-        _ => None,
+    let all = annulus_classic::stale().unwrap_or_default();
+    let urls = all.iter().filter_map(|name| name.parse().ok());
+    let stale = |url: Url| {
+        let empty = match &url {
+            Url::Classic(name) => annulus_classic::is_empty::<Classic>(name),
+            Url::Sem(name) => annulus_classic::is_empty::<Sem>(name),
+            _ => return None,
+        };
+        // How many there are, nobody has counted.
+        let records = empty.ok()?.then_some(0);
+        Some(Stale { url, records })
     };
-    let urls = all.into_iter().filter_map(url);
-    urls.map(|url| Stale { url, records: None }).collect()
+    urls.filter_map(stale).collect()
 }
