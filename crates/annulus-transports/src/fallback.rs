@@ -167,8 +167,8 @@ fn offer(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, N
     let mut rejected = Vec::new();
     let mut offers = Vec::new();
     for url in urls {
-        let opened = open_receiver(url, &fitting(url, options, Side::Receiver));
-        match opened.and_then(|receiver| reliable(url, receiver.capabilities().lossy, receiver)) {
+        let open = || open_receiver(url, &fitting(url, options, Side::Receiver));
+        match check(url).and_then(|()| open()) {
             Ok(receiver) => offers.push((url.clone(), receiver)),
             Err(error) => rejected.push((url.clone(), error)),
         }
@@ -191,13 +191,14 @@ fn offer(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, N
     }
 }
 
-fn reliable<End>(url: &Url, lossy: bool, end: End) -> Result<End, OpenError> {
-    match lossy {
-        false => Ok(end),
-        true => Err(OpenError::Unfit {
+/// Refuses what may lose the greeting.
+fn check(url: &Url) -> Result<(), OpenError> {
+    match url {
+        Url::Udp(_) => Err(OpenError::Unfit {
             url: url.clone(),
             reason: "it may lose records, and with them the greeting by which both ends agree",
         }),
+        _ => Ok(()),
     }
 }
 
@@ -281,15 +282,14 @@ fn first(
 }
 
 fn try_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
+    check(url)?;
     if !is_received(url)? {
         return Err(OpenError::Unfit {
             url: url.clone(),
             reason: "nobody receives there",
         });
     }
-    let sender = open_sender(url, &fitting(url, options, Side::Sender))?;
-    let lossy = sender.capabilities().lossy;
-    reliable(url, lossy, sender)
+    open_sender(url, &fitting(url, options, Side::Sender))
 }
 
 /// Whether somebody living receives there, where that does not show in opening it.
