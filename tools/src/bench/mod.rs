@@ -5,6 +5,7 @@
 //! round in another order, and the figures are medians of the rounds: the speed of a shared machine changes from one
 //! second to the next, so what is measured side by side is held side by side.
 
+mod args;
 mod chart;
 mod far;
 mod machine;
@@ -17,63 +18,22 @@ mod subject;
 mod table;
 mod worker;
 
+pub use args::Args;
 pub use worker::Orders;
 
 use crate::crew::{Crew, failed};
 use crate::exit::Failure;
-use crate::{progress, signals, units};
+use crate::{progress, signals};
 use annulus_transports::Url;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use machine::Machine;
-use report::{Exports, Report};
+use report::Report;
 use row::{Cell, Round, Row};
 use std::io::{self, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use subject::{Dir, Place, Subject};
 use worker::{Fault, LEFT_OUT, Role};
-
-/// `annulus bench`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// What to compare: all, or some of ring-spsc, ring-mpsc, ring-spmc, ring-mpmc, pipe, fifo, unix, unix-seqpacket,
-    /// unix-dgram, tcp, udp, mq, sysv, classic, sem, spool.
-    #[arg(long, value_name = "LIST", default_value = "all", value_parser = subjects)]
-    transport: Subjects,
-
-    /// The records' sizes in bytes, at least 16.
-    #[arg(long, value_name = "LIST", default_value = "64,1k,64k", value_parser = sizes)]
-    size: Sizes,
-
-    /// Records a second on schedule, as in 5000 or 10k [default: 10k, or as many as make 64 MiB a second].
-    #[arg(long, value_name = "RATE", value_parser = units::rate)]
-    rate: Option<f64>,
-
-    /// How long to measure each transport at each size, in all rounds together [default: 3].
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "quick")]
-    seconds: Option<f64>,
-
-    /// How many rounds [default: 7; with --quick 3, or fewer where there is no time].
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: Option<u16>,
-
-    /// Take less than a minute for everything. Enough to see that it works, not to quote.
-    #[arg(long)]
-    quick: bool,
-
-    #[command(flatten)]
-    exports: Exports,
-
-    /// A fault to commit, which must be found.
-    #[arg(long, hide = true, value_name = "FAULT")]
-    inject_fault: Option<Fault>,
-}
-
-#[derive(Clone, Debug)]
-struct Subjects(Vec<Subject>);
-
-#[derive(Clone, Debug)]
-struct Sizes(Vec<usize>);
 
 /// How long one measurement may take: far longer than it does on the slowest machine. Besides, its parts may take so many
 /// times as long as they should.
@@ -329,42 +289,4 @@ fn command() -> String {
     let args = std::env::args().skip(1);
     let words = std::iter::once("annulus".to_owned()).chain(args);
     words.collect::<Vec<_>>().join(" ")
-}
-
-fn subjects(list: &str) -> Result<Subjects, String> {
-    if list == "all" {
-        return Ok(Subjects(Subject::all()));
-    }
-    let mut subjects = Vec::new();
-    for word in list.split(',') {
-        let subject = word.trim().parse()?;
-        if !subjects.contains(&subject) {
-            subjects.push(subject);
-        }
-    }
-    Ok(Subjects(subjects))
-}
-
-fn sizes(list: &str) -> Result<Sizes, String> {
-    let mut sizes = Vec::new();
-    for word in list.split(',') {
-        let size = units::size(word.trim())?;
-        if size < record::LEAST {
-            return Err(format!(
-                "expected sizes of at least {} bytes, found {size}",
-                record::LEAST
-            ));
-        }
-        if !sizes.contains(&size) {
-            sizes.push(size);
-        }
-    }
-    Ok(Sizes(sizes))
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("expected seconds between 0.001 and 86400, such as 3 or 0.5".to_owned()),
-    }
 }

@@ -5,6 +5,7 @@
 
 use super::receipt::{Far, Latencies, Near};
 use super::subject::Subject;
+use super::table;
 use serde::Serialize;
 
 /// Rounds whose speeds are further apart than this deserve a warning.
@@ -131,9 +132,8 @@ impl Row {
 
     /// What a reader has to know about this row.
     pub fn warnings(&self) -> Vec<String> {
-        let Self {
-            transport, size, ..
-        } = self;
+        let transport = &self.transport;
+        let size = table::size(self.size);
         let mut warnings = Vec::new();
         if self.paced.rate_reached < REACHED * self.paced.rate {
             warnings.push(format!(
