@@ -37,12 +37,13 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let rest = eights.remainder();
     let mut crc = !0;
     for eight in eights {
-        let low = u32::from_le_bytes([eight[0], eight[1], eight[2], eight[3]]) ^ crc;
-        let low = low.to_le_bytes();
-        crc = 0;
-        for (at, &byte) in low.iter().chain(&eight[4..]).enumerate() {
-            crc ^= TABLES[7 - at][byte as usize];
-        }
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| eight[at + byte]));
+        let (low, high) = (word(0) ^ crc, word(4));
+        let look = |table: usize, word: u32, byte: u32| {
+            TABLES[table][(word >> (8 * byte) & 0xff) as usize]
+        };
+        crc = look(7, low, 0) ^ look(6, low, 1) ^ look(5, low, 2) ^ look(4, low, 3);
+        crc ^= look(3, high, 0) ^ look(2, high, 1) ^ look(1, high, 2) ^ look(0, high, 3);
     }
     for &byte in rest {
         crc = (crc >> 8) ^ TABLES[0][((crc ^ u32::from(byte)) & 0xff) as usize];
