@@ -5,6 +5,7 @@ use crate::exit::Failure;
 use crate::wait::Wait;
 use annulus::{AttachError, Inspector, Peer};
 use annulus_transports::{OpenError, Options, Side, Url};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,14 +37,15 @@ impl cli::Channel {
 }
 
 /// Opens an end of the channel, waiting for the channel where that was asked.
-pub fn attach<End>(
+pub fn attach<End: Send + 'static>(
     args: &cli::Channel,
-    open: impl Fn() -> Result<End, OpenError>,
+    options: &Options,
+    open: fn(&Url, &Options) -> Result<End, OpenError>,
 ) -> Result<End, Failure> {
     let wait = Wait::new("the channel did not appear", args.timeout);
     let start = Instant::now();
     loop {
-        match open() {
+        match open_in_slices(args, options, open, &wait)? {
             Ok(end) => return Ok(end),
             // Finished by others in this very moment: see what has the name now.
             Err(OpenError::Attach(_, AttachError::Removed)) => {}
@@ -53,6 +55,31 @@ pub fn attach<End>(
             Err(error) => return Err(error.into()),
         }
         wait.slice()?;
+    }
+}
+
+/// Opens it once. Who connects to a socket waits until it is accepted, which may take as long as the receiver has
+/// another sender; so that is done aside, and given up with the process.
+fn open_in_slices<End: Send + 'static>(
+    args: &cli::Channel,
+    options: &Options,
+    open: fn(&Url, &Options) -> Result<End, OpenError>,
+    wait: &Wait,
+) -> Result<Result<End, OpenError>, Failure> {
+    if !args.name.scheme().is_socket() {
+        return Ok(open(&args.name, options));
+    }
+    let (url, options) = (args.name.clone(), options.clone());
+    let (done, opened) = mpsc::channel();
+    // Nobody hears it if we have given up.
+    thread::spawn(move || done.send(open(&url, &options)));
+    loop {
+        let left = wait.slice()?.saturating_duration_since(Instant::now());
+        match opened.recv_timeout(left) {
+            Ok(opened) => return Ok(opened),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(error) => return Err(Failure::Ended(error.to_string())),
+        }
     }
 }
 

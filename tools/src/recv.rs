@@ -33,7 +33,7 @@ pub fn run(args: &cli::Recv) -> Result<(), Failure> {
     let url = &args.channel.name;
     let mut inlet = Inlet {
         url,
-        receiver: attach(&args.channel, || open_receiver(url, &options))?,
+        receiver: attach(&args.channel, &options, open_receiver)?,
         timeout: args.channel.timeout,
     };
     let mut out = Output::new(args.len_prefixed)?;

@@ -28,7 +28,7 @@ pub fn run(args: &cli::Send) -> Result<(), Failure> {
     let url = &args.channel.name;
     let mut out = Outlet {
         url,
-        sender: attach(&args.channel, || open_sender(url, &options))?,
+        sender: attach(&args.channel, &options, open_sender)?,
         timeout: args.channel.timeout,
         progress: Progress::new(total, true),
     };

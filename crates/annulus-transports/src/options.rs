@@ -130,12 +130,12 @@ impl Options {
             ),
             (
                 "capacity",
-                self.capacity.is_some() && is_socket(scheme),
+                self.capacity.is_some() && scheme.is_socket(),
                 "the system decides how much it holds",
             ),
             (
                 "max_record",
-                self.max_record.is_some() && !(is_socket(scheme) || queue || buffer),
+                self.max_record.is_some() && !(scheme.is_socket() || queue || buffer),
                 "its longest record follows from its capacity",
             ),
         ];
@@ -150,15 +150,7 @@ impl Options {
     }
 }
 
-/// Whether the kernel knows it as a socket.
-fn is_socket(scheme: Scheme) -> bool {
-    matches!(
-        scheme,
-        Scheme::Unix | Scheme::UnixSeqpacket | Scheme::UnixDgram | Scheme::Tcp | Scheme::Udp
-    )
-}
-
 /// Whether the receiver makes it and the sender comes to it.
 pub(crate) fn is_met(scheme: Scheme) -> bool {
-    is_socket(scheme) || scheme == Scheme::Fifo
+    scheme.is_socket() || scheme == Scheme::Fifo
 }

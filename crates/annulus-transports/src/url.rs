@@ -82,6 +82,14 @@ impl Scheme {
         }
     }
 
+    /// Whether the receiver listens and the sender connects, and waits until it is accepted.
+    pub fn is_socket(self) -> bool {
+        matches!(
+            self,
+            Self::Unix | Self::UnixSeqpacket | Self::UnixDgram | Self::Tcp | Self::Udp
+        )
+    }
+
     /// How a name of this scheme looks.
     pub fn form(self) -> &'static str {
         match self {

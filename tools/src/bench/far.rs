@@ -87,7 +87,7 @@ impl Far {
         }
         if self.lossy
             && matches!(head.what, Use::Warm | Use::Count)
-            && head.sequence % self.every == 0
+            && head.sequence.is_multiple_of(self.every)
         {
             self.answer(head.sequence + 1, 0)?;
         }

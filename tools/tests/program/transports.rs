@@ -288,6 +288,33 @@ fn a_waiting_sender_gives_up_in_time() {
 }
 
 #[test]
+fn a_sender_that_is_not_accepted_gives_up_in_time_and_can_be_interrupted() {
+    for word in ["unix", "unix-seqpacket", "unix-dgram", "tcp"] {
+        let channel = Channel::new(word);
+        let mut receiver = channel.recv(&[]);
+        let mut first = channel.send(&[]);
+        first.write(b"hello\n");
+        assert_eq!(receiver.read(6), b"hello\n", "{word}");
+        let second = annulus(&["send", &channel.url, "--timeout", "100ms"]);
+        second.says(4, &["did not appear", "100ms"]);
+        let mut third = Annulus::start(&["send", &channel.url]);
+        until("it waits", || {
+            third.is_running() && threads(third.pid()) > 1
+        });
+        kill(Pid::from_raw(third.pid()), Signal::SIGINT).expect("kill");
+        until("it has ended", || !third.is_running());
+        third.finish().quiet(130);
+        first.write(b"again\n");
+        assert_eq!(receiver.read(6), b"again\n", "{word}");
+    }
+}
+
+fn threads(pid: i32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.map_or(0, Iterator::count)
+}
+
+#[test]
 fn rm_leaves_what_is_in_use() {
     for word in WORDS {
         if matches!(word, "tcp" | "udp") {
