@@ -1,13 +1,15 @@
-//! Coming by a ring and one of its ends, as the command line asks.
+//! Coming by a channel's end, as the command line asks.
 
 use crate::cli;
 use crate::exit::Failure;
 use crate::wait::Wait;
-use annulus::{AnyRing, AttachError, Kind, Location, OpenError, Peer, RingOptions};
+use annulus::{AttachError, Inspector, Peer};
+use annulus_transports::{OpenError, Options, Side, Url};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `--wait` looks for the ring each time it has waited longer by this fraction, …
+/// `--wait` looks for the channel each time it has waited longer by this fraction, …
 const LOOK_SHARE: u32 = 10;
 
 /// … but not more often than this, …
@@ -16,26 +18,38 @@ const LOOK_LEAST: Duration = Duration::from_millis(1);
 /// … and not more seldom.
 const LOOK_MOST: Duration = Duration::from_millis(200);
 
-/// A ring's size when nobody says another.
-const CAPACITY: usize = 1 << 20;
+impl cli::Channel {
+    /// What the facade is to do. Waiting is ours, since a signal ends it.
+    pub fn options(&self) -> Options {
+        let mut options = Options::new();
+        options.create(self.create).keep(self.keep);
+        if let Some(kind) = self.kind {
+            options.kind(kind);
+        }
+        if let Some(capacity) = self.capacity {
+            options.capacity(capacity);
+        }
+        if let Some(mode) = self.mode {
+            options.mode(mode);
+        }
+        options
+    }
+}
 
-/// Opens the ring, creating it or waiting for it where that was asked, and takes the place that
-/// `take` takes.
-pub fn attach<End>(
-    args: &cli::Ring,
-    take: impl Fn(&AnyRing) -> Result<End, AttachError>,
-) -> Result<(AnyRing, End), Failure> {
-    let wait = Wait::new("the ring did not appear", args.timeout);
+/// Opens an end of the channel, waiting for the channel where that was asked.
+pub fn attach<End: Send + 'static>(
+    args: &cli::Channel,
+    options: &Options,
+    open: fn(&Url, &Options) -> Result<End, OpenError>,
+) -> Result<End, Failure> {
+    let wait = Wait::new("the channel did not appear", args.timeout);
     let start = Instant::now();
     loop {
-        match open(args) {
-            Ok(ring) => match take(&ring) {
-                Ok(end) => return Ok((ring, end)),
-                // Finished by others in this very moment: see what has the name now.
-                Err(AttachError::Removed) => {}
-                Err(error) => return Err(Failure::Attach(args.name.clone(), error)),
-            },
-            Err(OpenError::NotFound(_)) if args.wait => {
+        match open_in_slices(args, options, open, &wait)? {
+            Ok(end) => return Ok(end),
+            // Finished by others in this very moment: see what has the name now.
+            Err(OpenError::Attach(_, AttachError::Removed)) => {}
+            Err(error) if error.is_not_found() && args.wait => {
                 thread::sleep((start.elapsed() / LOOK_SHARE).clamp(LOOK_LEAST, LOOK_MOST));
             }
             Err(error) => return Err(error.into()),
@@ -44,35 +58,50 @@ pub fn attach<End>(
     }
 }
 
-fn open(args: &cli::Ring) -> Result<AnyRing, OpenError> {
-    let mut options = RingOptions::new();
-    if args.create {
-        let kept = args.keep || matches!(args.name, Location::File(_));
-        options
-            .create(true)
-            .capacity(args.capacity.unwrap_or(CAPACITY))
-            .unlink_when_finished(!kept);
+/// Opens it once. Who connects to a socket waits until it is accepted, which may take as long as the receiver has
+/// another sender; so that is done aside, and given up with the process.
+fn open_in_slices<End: Send + 'static>(
+    args: &cli::Channel,
+    options: &Options,
+    open: fn(&Url, &Options) -> Result<End, OpenError>,
+    wait: &Wait,
+) -> Result<Result<End, OpenError>, Failure> {
+    if !args.name.scheme().is_socket() {
+        return Ok(open(&args.name, options));
     }
-    if let Some(mode) = args.mode {
-        options.mode(mode);
-    }
-    let ring = options.open_any(args.kind.unwrap_or(Kind::Spsc), &args.name)?;
-    let found = ring.info().kind;
-    match args.kind {
-        Some(asked) if asked != found => Err(OpenError::Mismatch {
-            what: "kind",
-            expected: asked.to_string(),
-            found: found.to_string(),
-        }),
-        _ => Ok(ring),
+    let (url, options) = (args.name.clone(), options.clone());
+    let (done, opened) = mpsc::channel();
+    // Nobody hears it if we have given up.
+    thread::spawn(move || done.send(open(&url, &options)));
+    loop {
+        let left = wait.slice()?.saturating_duration_since(Instant::now());
+        match opened.recv_timeout(left) {
+            Ok(opened) => return Ok(opened),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(error) => return Err(Failure::Ended(error.to_string())),
+        }
     }
 }
 
-/// The better word for a wait that ended in vain while everybody on the other side was dead.
-pub fn or_dead(failure: Failure, side: &'static str, peers: impl Fn() -> Vec<Peer>) -> Failure {
-    let all_dead = |peers: &[Peer]| !peers.is_empty() && peers.iter().all(|peer| !peer.alive);
-    match failure {
-        Failure::Timeout { .. } if all_dead(&peers()) => Failure::PeerDead(side),
-        failure => failure,
+/// The better word for a wait that ended in vain while everybody on the `other` side of a ring was dead.
+pub fn or_dead(failure: Failure, url: &Url, other: Side) -> Failure {
+    match (failure, url) {
+        (Failure::Timeout { what, limit }, Url::Ring(location)) => {
+            let info = Inspector::open(location).map(|ring| ring.info());
+            let peers = info.map(|info| match other {
+                Side::Sender => info.senders,
+                Side::Receiver => info.receivers,
+            });
+            let all_dead =
+                |peers: Vec<Peer>| !peers.is_empty() && peers.iter().all(|peer| !peer.alive);
+            match peers.is_ok_and(all_dead) {
+                true => Failure::PeerDead(match other {
+                    Side::Sender => "sender",
+                    Side::Receiver => "receiver",
+                }),
+                false => Failure::Timeout { what, limit },
+            }
+        }
+        (failure, _) => failure,
     }
 }

@@ -1,15 +1,16 @@
 //! The command line: what may be asked of the program.
 
+use crate::bench;
 use crate::demo;
 use crate::exit::Exit;
 use crate::framing::Framing;
 use crate::units;
-use annulus::{Kind, Location, WhenDead};
+use annulus_transports::{Kind, Location, Scheme, Url, WhenDead};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Moves records between processes through a ring in shared memory.
+/// Moves records between processes: through a ring in shared memory, or through what the system offers.
 ///
 /// Without a command it gives a demonstration: two processes, a real file, millions of messages,
 /// every byte checked.
@@ -27,7 +28,7 @@ pub enum Command {
     /// Send files, or the standard input, as records: lines unless told otherwise.
     ///
     /// Bytes pass unchanged: a line travels with its newline. Each record is sent as soon as it is
-    /// complete; no record spans two files. With no room in the ring, `send` waits.
+    /// complete; no record spans two files. With no room in the channel, `send` waits.
     Send(Send),
     /// Receive records and write them to the standard output, back to back.
     ///
@@ -40,13 +41,22 @@ pub enum Command {
     Audit(Audit),
     /// List the messages that came back too often, or write them out and remove them.
     DeadLetters(DeadLetters),
-    /// Remove a ring, unless somebody living is attached to it.
+    /// Remove a channel's name, unless somebody living uses it; or everything that the dead have left.
     Rm(Rm),
     /// Show two processes at work, checking every byte, and measure them against a pipe.
     Demo(demo::Args),
+    /// Compare the transports: two processes, the same work over each, every byte checked.
+    ///
+    /// Throughput as fast as it goes, round trips, latency on a schedule (counted from when each record was due, so
+    /// that a stall is not hidden), and CPU time. The transports take turns in rounds; figures are medians of the rounds;
+    /// "relative" is to ring-spsc at the same size.
+    Bench(bench::Args),
     /// One process of the demonstration.
     #[command(hide = true)]
     DemoWorker(demo::Orders),
+    /// One process of the comparison.
+    #[command(hide = true)]
+    BenchWorker(bench::Orders),
 }
 
 impl Default for Command {
@@ -55,52 +65,53 @@ impl Default for Command {
     }
 }
 
-/// The heading of the options that an existing ring does not heed: it keeps its own.
-const NEW_RING: &str = "Options for a new ring (with --create)";
+/// The heading of the options that an existing channel does not heed: it keeps its own.
+const NEW: &str = "Options for a new channel (with --create)";
 
-/// Which ring, and how to come by it.
+/// Which channel, and how to come by it.
 #[derive(Debug, Args)]
-pub struct Ring {
-    /// The ring: NAME or shm:NAME in shared memory, /PATH, ./PATH or file:PATH in a file, sysv:KEY
-    /// in System V shared memory.
-    pub name: Location,
+pub struct Channel {
+    /// The channel. A ring: NAME or ring:NAME in shared memory, /PATH, ./PATH or file:PATH in a file,
+    /// ring:sysv:KEY in System V shared memory. Another transport: fifo:PATH, unix:PATH, unix-seqpacket:PATH,
+    /// unix-dgram:PATH, tcp:HOST:PORT, udp:HOST:PORT, mq:/NAME, sysv:KEY, classic:NAME, sem:NAME, spool:PATH.
+    pub name: Url,
 
-    /// Create the ring if it is not there.
+    /// Create the channel if it is not there. A socket needs no such word: its receiver creates it.
     #[arg(long)]
     pub create: bool,
 
-    /// How many may send and receive: spsc, mpsc, spmc or mpmc [default: spsc].
-    #[arg(long, value_name = "KIND", requires = "create", help_heading = NEW_RING)]
+    /// How many may send to and receive from a ring: spsc, mpsc, spmc or mpmc [default: spsc].
+    #[arg(long, value_name = "KIND", requires = "create", help_heading = NEW)]
     pub kind: Option<Kind>,
 
-    /// The ring's size in bytes, as in 65536, 64k, 1M or 1G, all of it allocated at once [default: 1M].
-    #[arg(long, value_name = "SIZE", requires = "create", value_parser = units::size, help_heading = NEW_RING)]
+    /// How much it holds in bytes, as in 65536, 64k, 1M or 1G, all of it allocated at once [default: 1M for a ring].
+    #[arg(long, value_name = "SIZE", requires = "create", value_parser = units::size, help_heading = NEW)]
     pub capacity: Option<usize>,
 
-    /// Who may open the ring, as an octal file mode, less the umask [default: 0600].
-    #[arg(long, value_name = "MODE", requires = "create", value_parser = units::mode, help_heading = NEW_RING)]
+    /// Who may open it, as an octal file mode, less the umask [default: 0600].
+    #[arg(long, value_name = "MODE", requires = "create", value_parser = units::mode, help_heading = NEW)]
     pub mode: Option<u32>,
 
-    /// Keep the new ring's name when all have finished and nothing is left; a file always stays.
-    #[arg(long, requires = "create", help_heading = NEW_RING)]
+    /// Keep a new ring's name when all have finished and nothing is left; a file always stays.
+    #[arg(long, requires = "create", help_heading = NEW)]
     pub keep: bool,
 
-    /// Wait for the ring if it is not there yet.
+    /// Wait for the channel if it is not there yet.
     #[arg(long)]
     pub wait: bool,
 
-    /// Give up when one record, or the ring itself, took this long, as in 500ms or 2s.
+    /// Give up when one record, or the channel itself, took this long, as in 500ms or 2s.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
 
     /// When the last peer was killed: wait for the next one, or fail.
     ///
-    /// By default `recv -e` fails, and everyone else waits.
+    /// By default `recv -e` fails, and everyone else waits, where a next one can come.
     #[arg(long, value_name = "REACTION")]
     pub on_death: Option<OnDeath>,
 }
 
-impl Ring {
+impl Channel {
     /// What to do when the last peer was killed.
     pub fn when_dead(&self, default: WhenDead) -> WhenDead {
         match self.on_death {
@@ -124,7 +135,7 @@ pub enum OnDeath {
 #[derive(Debug, Args)]
 pub struct Send {
     #[command(flatten)]
-    pub ring: Ring,
+    pub channel: Channel,
 
     /// What to send; `-` is the standard input, and so is nothing.
     #[arg(value_name = "FILE")]
@@ -159,7 +170,7 @@ impl Send {
 #[derive(Debug, Args)]
 pub struct Recv {
     #[command(flatten)]
-    pub ring: Ring,
+    pub channel: Channel,
 
     /// Stop after this many records.
     #[arg(short, long)]
@@ -178,6 +189,7 @@ pub struct Recv {
 #[derive(Debug, Args)]
 pub struct Audit {
     /// The ring, named as in `annulus send`.
+    #[arg(value_parser = ring)]
     pub name: Location,
 }
 
@@ -185,6 +197,7 @@ pub struct Audit {
 #[derive(Debug, Args)]
 pub struct DeadLetters {
     /// The ring, named as in `annulus send`.
+    #[arg(value_parser = ring)]
     pub name: Location,
 
     /// Write each to the standard output, as it was sent, and remove it.
@@ -195,8 +208,26 @@ pub struct DeadLetters {
 /// `annulus rm`.
 #[derive(Debug, Args)]
 pub struct Rm {
-    /// The ring, named as in `annulus send`.
-    pub name: Location,
+    /// The channel, named as in `annulus send`.
+    #[arg(required_unless_present = "stale")]
+    pub name: Option<Url>,
+
+    /// List what dead owners have left, as far as it can be found by its name, and remove it; what still holds records is
+    /// listed and stays.
+    #[arg(long, conflicts_with = "name")]
+    pub stale: bool,
+}
+
+/// Reads the name of a ring, where only a ring will do.
+fn ring(word: &str) -> Result<Location, String> {
+    match word.parse() {
+        Ok(Url::Ring(location)) => Ok(location),
+        Ok(url) if url.scheme() == Scheme::Sysv => Err(format!(
+            "expected a ring, found a message queue; a ring in a System V segment is ring:{url}"
+        )),
+        Ok(url) => Err(format!("expected a ring, found {url}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]

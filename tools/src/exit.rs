@@ -5,8 +5,9 @@
 
 use crate::framing::FrameError;
 use crate::signals;
-use annulus::{AttachError, Location, OpenError};
-use annulus_channel::{Fault, RecvTimeoutError, SendTimeoutError};
+use annulus::AttachError;
+use annulus_channel::{Fault, OpenReason, RecvTimeoutError, SendTimeoutError};
+use annulus_transports::OpenError;
 use nix::sys::signal::Signal;
 use std::fmt;
 use std::io::{self, Write};
@@ -35,13 +36,13 @@ impl Exit {
         (Self::Failure, "it failed for a reason not listed below"),
         (
             Self::Usage,
-            "wrong usage, or a name that cannot name a ring",
+            "wrong usage, or a name that cannot name a channel",
         ),
-        (Self::NoSuchRing, "there is no such ring"),
+        (Self::NoSuchRing, "there is no such ring or other channel"),
         (Self::Timeout, "nothing could be sent or received in time"),
         (
             Self::Mismatch,
-            "not a ring, or one of another kind, type or version",
+            "not a ring or what else was named, or one of another kind, type or version",
         ),
         (Self::Permission, "permission denied"),
         (Self::PeerDead, "everybody on the other side was killed"),
@@ -59,11 +60,9 @@ impl Exit {
 /// Why the program ends without having done all it was asked.
 #[derive(Debug)]
 pub enum Failure {
-    /// The ring could not be opened, created or removed.
+    /// The channel could not be opened, created or removed.
     Open(OpenError),
-    /// The ring is there, but we cannot be its sender or receiver.
-    Attach(Location, AttachError),
-    /// The ring holds what no correct peer writes, or the system refused a call.
+    /// The channel holds what no correct peer writes, or the system refused a call.
     Fault(Fault),
     /// The user's limit passed.
     Timeout {
@@ -73,7 +72,7 @@ pub enum Failure {
     },
     /// The last one on the other side was killed.
     PeerDead(&'static str),
-    /// The ring takes no more, or gives no more.
+    /// The channel takes no more, or gives no more.
     Ended(String),
     /// An input could not be read.
     Input { source: String, error: io::Error },
@@ -92,7 +91,7 @@ pub enum Failure {
         /// Bytes that had been received but that the standard output did not take any more.
         unwritten: usize,
     },
-    /// The demonstration found a fault.
+    /// The demonstration, or the comparison, found a fault.
     Demo(String),
 }
 
@@ -100,18 +99,8 @@ impl Failure {
     /// The code for each failure.
     fn exit(&self) -> Exit {
         match self {
-            Self::Open(error) => match error {
-                OpenError::Name { .. } => Exit::Usage,
-                OpenError::NotFound(_) => Exit::NoSuchRing,
-                OpenError::NotARing { .. }
-                | OpenError::Truncated { .. }
-                | OpenError::Mismatch { .. } => Exit::Mismatch,
-                OpenError::Permission(_) => Exit::Permission,
-                _ => Exit::Failure,
-            },
-            Self::Attach(_, AttachError::Corrupt { .. }) | Self::Fault(Fault::Corrupt { .. }) => {
-                Exit::Mismatch
-            }
+            Self::Open(error) => open_exit(error),
+            Self::Fault(Fault::Corrupt { .. }) => Exit::Mismatch,
             Self::Timeout { .. } => Exit::Timeout,
             Self::PeerDead(_) => Exit::PeerDead,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
@@ -120,8 +109,7 @@ impl Failure {
                 ..
             } => Exit::Interrupted,
             Self::Stopped { .. } => Exit::Terminated,
-            Self::Attach(..)
-            | Self::Fault(_)
+            Self::Fault(_)
             | Self::Ended(_)
             | Self::Input { .. }
             | Self::Frame { .. }
@@ -157,9 +145,39 @@ impl Failure {
     }
 }
 
+/// The code for each reason why a channel could not be opened.
+fn open_exit(error: &OpenError) -> Exit {
+    match error {
+        error if error.is_not_found() => Exit::NoSuchRing,
+        OpenError::Name { .. } | OpenError::Option { .. } | OpenError::Unfit { .. } => Exit::Usage,
+        OpenError::Ring(error) => match error {
+            annulus::OpenError::Name { .. } => Exit::Usage,
+            annulus::OpenError::NotARing { .. }
+            | annulus::OpenError::Truncated { .. }
+            | annulus::OpenError::Mismatch { .. } => Exit::Mismatch,
+            annulus::OpenError::Permission(_) => Exit::Permission,
+            _ => Exit::Failure,
+        },
+        OpenError::Attach(_, AttachError::Corrupt { .. }) => Exit::Mismatch,
+        OpenError::Transport(error) => match error.reason {
+            OpenReason::Name { .. } => Exit::Usage,
+            OpenReason::Mismatch { .. } => Exit::Mismatch,
+            OpenReason::Permission | OpenReason::Stranger { .. } => Exit::Permission,
+            _ => Exit::Failure,
+        },
+        _ => Exit::Failure,
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
+    }
+}
+
+impl From<annulus::OpenError> for Failure {
+    fn from(error: annulus::OpenError) -> Self {
+        Self::Open(error.into())
     }
 }
 
@@ -187,12 +205,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open(error) => error.fmt(f),
-            Self::Attach(location, error) => write!(f, "{location}: {error}"),
             Self::Fault(fault) => fault.fmt(f),
             Self::Timeout { what, limit } => {
                 write!(f, "{what} within {}", humantime::format_duration(*limit))
             }
-            Self::PeerDead(side) => write!(f, "the last {side} died without closing the ring"),
+            Self::PeerDead(side) => write!(f, "the last {side} died without closing the channel"),
             Self::Ended(reason) => f.write_str(reason),
             Self::Input { source, error } => write!(f, "{source}: {error}"),
             Self::Frame {

@@ -1,12 +1,15 @@
-//! `annulus`: records through rings in shared memory, from a shell.
+//! `annulus`: records through rings in shared memory, and through what they are compared with, from a shell.
 //!
 //! `annulus send` and `annulus recv` move whole records between processes and change no byte of
-//! them; `annulus audit` says whether all of them are accounted for; `annulus rm` removes a ring; `annulus demo`, which is also what the program does when
+//! them; `annulus audit` says whether all of a ring's are accounted for; `annulus rm` removes a channel;
+//! `annulus bench` compares the transports; `annulus demo`, which is also what the program does when
 //! nothing is asked of it, shows two processes at work and checks every byte that arrives.
 
 mod attach;
 mod audit;
+mod bench;
 mod cli;
+mod crew;
 mod demo;
 mod exit;
 mod framing;
@@ -31,7 +34,9 @@ fn main() -> ExitCode {
         Command::DeadLetters(args) => audit::dead_letters(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::DemoWorker(args) => demo::work(&args),
+        Command::BenchWorker(args) => bench::work(&args),
     };
     exit::report(result)
 }

@@ -1,6 +1,6 @@
-//! `annulus recv`: records from a ring to the standard output.
+//! `annulus recv`: records from a channel to the standard output.
 //!
-//! Output is gathered while the ring has more, and flushed as soon as it has not: millions of short
+//! Output is gathered while the channel has more, and flushed as soon as it has not: millions of short
 //! records cost few writes, and someone who watches sees each record at once.
 
 use crate::attach::{attach, or_dead};
@@ -9,8 +9,8 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::signals::{self, UntilCaught};
 use crate::wait::Wait;
-use annulus::{AnyReceiver, AnyRing, WhenClosed, WhenDead};
-use annulus_channel::{Receiver, RecvTimeoutError};
+use annulus_channel::RecvTimeoutError;
+use annulus_transports::{BoxedReceiver, Side, Url, WhenClosed, WhenDead, open_receiver};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -23,39 +23,40 @@ const BUFFER: usize = 256 << 10;
 /// Receives records until the count is reached, or the end, or for ever.
 pub fn run(args: &cli::Recv) -> Result<(), Failure> {
     signals::catch().map_err(|error| Failure::input("signals", error))?;
-    let (ring, mut receiver) = attach(&args.ring, AnyRing::receiver)?;
     let (when_closed, when_dead) = match args.exit_at_end {
         true => (WhenClosed::End, WhenDead::Fail),
         false => (WhenClosed::Wait, WhenDead::Wait),
     };
-    receiver.on_close(when_closed);
-    receiver.on_peer_death(args.ring.when_dead(when_dead));
+    let mut options = args.channel.options();
+    options.when_closed(when_closed);
+    options.when_dead(args.channel.when_dead(when_dead));
+    let url = &args.channel.name;
     let mut inlet = Inlet {
-        ring,
-        receiver,
-        timeout: args.ring.timeout,
+        url,
+        receiver: attach(&args.channel, &options, open_receiver)?,
+        timeout: args.channel.timeout,
     };
     let mut out = Output::new(args.len_prefixed)?;
     let result = inlet.pass_on(args.count.unwrap_or(u64::MAX), &mut out);
-    // What was received is no longer in the ring: out with it, whatever else has happened.
+    // What was received is no longer in the channel: out with it, whatever else has happened.
     out.finish().and(result)
 }
 
-/// The ring's receiving end, with the user's patience.
-struct Inlet {
-    ring: AnyRing,
-    receiver: AnyReceiver,
+/// The channel's receiving end, with the user's patience.
+struct Inlet<'a> {
+    url: &'a Url,
+    receiver: BoxedReceiver,
     timeout: Option<Duration>,
 }
 
-impl Inlet {
+impl Inlet<'_> {
     fn pass_on(&mut self, count: u64, out: &mut Output) -> Result<(), Failure> {
         let mut record = Vec::new();
         for _ in 0..count {
             if let Some(stopped) = Failure::stopped(0) {
                 return Err(stopped);
             }
-            // Whatever stands in the way, an empty ring or worse, the waiting call says it again.
+            // Whatever stands in the way, an empty channel or worse, the waiting call says it again.
             if self.receiver.try_recv(&mut record).is_err() {
                 out.flush()?;
                 if !self.recv_waiting(&mut record, out)? {
@@ -74,7 +75,7 @@ impl Inlet {
         loop {
             let slice = wait
                 .slice()
-                .map_err(|failure| or_dead(failure, "sender", || self.ring.info().senders))?;
+                .map_err(|failure| or_dead(failure, self.url, Side::Sender))?;
             match self.receiver.recv_deadline(record, slice) {
                 Ok(_) => return Ok(true),
                 Err(RecvTimeoutError::Timeout) => out.idle()?,

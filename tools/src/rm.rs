@@ -1,9 +1,41 @@
-//! `annulus rm`: removes a ring's name.
+//! `annulus rm`: removes a channel's name, or everything that the dead have left.
 
 use crate::cli;
 use crate::exit::Failure;
+use annulus_transports::{Scheme, Stale, remove, stale};
+use std::io::{self, Write};
 
-/// Removes the ring, unless somebody living is attached to it or it is none.
+/// Removes what was asked for, unless somebody living uses it or it is something else.
 pub fn run(args: &cli::Rm) -> Result<(), Failure> {
-    Ok(annulus::remove(&args.name)?)
+    match &args.name {
+        Some(name) => Ok(remove(name)?),
+        None => remove_stale(),
+    }
+}
+
+/// Removes what dead owners have left, and says for each what became of it. The first that cannot be removed is the failure,
+/// but all are tried.
+fn remove_stale() -> Result<(), Failure> {
+    let mut result = Ok(());
+    for Stale { url, records, .. } in stale(&Scheme::ALL) {
+        let line = match records {
+            None => format!("kept {url}: it holds records that nobody has received\n"),
+            Some(records @ 1..) => {
+                format!("kept {url}: it holds {records} records that nobody has received\n")
+            }
+            Some(0) => match remove(&url) {
+                Ok(()) => format!("removed {url}\n"),
+                // Somebody else was faster.
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => {
+                    let line = format!("kept {url}: {error}\n");
+                    result = result.and(Err(error.into()));
+                    line
+                }
+            },
+        };
+        let written = io::stdout().write_all(line.as_bytes());
+        written.map_err(|error| Failure::output(error, 0))?;
+    }
+    result
 }

@@ -1,4 +1,4 @@
-//! `annulus send`: files, or the standard input, into a ring.
+//! `annulus send`: files, or the standard input, into a channel.
 
 use crate::attach::{attach, or_dead};
 use crate::cli;
@@ -7,8 +7,8 @@ use crate::framing::{FrameError, Records};
 use crate::progress::Progress;
 use crate::signals::{self, UntilCaught};
 use crate::wait::Wait;
-use annulus::{AnyRing, AnySender, WhenDead};
-use annulus_channel::{SendTimeoutError, Sender};
+use annulus_channel::SendTimeoutError;
+use annulus_transports::{BoxedSender, Side, Url, WhenDead, open_sender};
 use std::fs::File;
 use std::io::{self, Read, Stdin};
 use std::path::{Path, PathBuf};
@@ -23,12 +23,13 @@ pub fn run(args: &cli::Send) -> Result<(), Failure> {
         false => &args.files,
     };
     let total = total_size(files)?;
-    let (ring, mut sender) = attach(&args.ring, AnyRing::sender)?;
-    sender.on_peer_death(args.ring.when_dead(WhenDead::Wait));
+    let mut options = args.channel.options();
+    options.when_dead(args.channel.when_dead(WhenDead::Wait));
+    let url = &args.channel.name;
     let mut out = Outlet {
-        ring,
-        sender,
-        timeout: args.ring.timeout,
+        url,
+        sender: attach(&args.channel, &options, open_sender)?,
+        timeout: args.channel.timeout,
         progress: Progress::new(total, true),
     };
     for path in files {
@@ -54,7 +55,7 @@ pub fn run(args: &cli::Send) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The size of all files together, if each has one. Finds a missing file before a ring is created.
+/// The size of all files together, if each has one. Finds a missing file before a channel is created.
 fn total_size(files: &[PathBuf]) -> Result<Option<u64>, Failure> {
     let mut total = Some(0);
     for path in files {
@@ -101,20 +102,20 @@ impl Read for Input {
     }
 }
 
-/// The ring's sending end, with the user's patience.
-struct Outlet {
-    ring: AnyRing,
-    sender: AnySender,
+/// The channel's sending end, with the user's patience.
+struct Outlet<'a> {
+    url: &'a Url,
+    sender: BoxedSender,
     timeout: Option<Duration>,
     progress: Progress,
 }
 
-impl Outlet {
+impl Outlet<'_> {
     fn send(&mut self, record: &[u8]) -> Result<(), Failure> {
         if let Some(stopped) = Failure::stopped(0) {
             return Err(stopped);
         }
-        // Whatever stands in the way, a full ring or worse, the waiting call says it again.
+        // Whatever stands in the way, a full channel or worse, the waiting call says it again.
         if self.sender.try_send(record).is_err() {
             self.send_waiting(record)?;
         }
@@ -124,12 +125,12 @@ impl Outlet {
 
     #[cold]
     fn send_waiting(&mut self, record: &[u8]) -> Result<(), Failure> {
-        let wait = Wait::new("no room in the ring", self.timeout);
+        let wait = Wait::new("no room in the channel", self.timeout);
         loop {
             self.progress.show();
             let slice = wait
                 .slice()
-                .map_err(|failure| or_dead(failure, "receiver", || self.ring.info().receivers))?;
+                .map_err(|failure| or_dead(failure, self.url, Side::Receiver))?;
             match self.sender.send_deadline(record, slice) {
                 Err(SendTimeoutError::Timeout(())) => {}
                 done => return Ok(done?),

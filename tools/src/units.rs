@@ -21,6 +21,25 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads how many a second: a number, or one with a decimal suffix, as in `500`, `10k`, `1.5M`, and `10k/s`.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let bare = text.strip_suffix("/s").unwrap_or(text);
+    let (digits, factor) = match bare.as_bytes().last() {
+        Some(b'k' | b'K') => (&bare[..bare.len() - 1], 1e3),
+        Some(b'm' | b'M') => (&bare[..bare.len() - 1], 1e6),
+        _ => (bare, 1.0),
+    };
+    let plain = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match digits.parse::<f64>() {
+        Ok(count) if plain && (1.0..=1e9).contains(&(count * factor)) => Ok(count * factor),
+        _ => {
+            Err("expected a rate between 1 and 1000M a second, such as 500, 10k or 1.5M".to_owned())
+        }
+    }
+}
+
 /// Reads a file mode in octal, as in `0600` or `660`.
 pub fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
@@ -69,6 +88,16 @@ mod tests {
             "١k",
         ] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_decimal() {
+        assert_eq!(rate("500"), Ok(500.0));
+        assert_eq!(rate("10k"), Ok(10_000.0));
+        assert_eq!(rate("1.5M/s"), Ok(1_500_000.0));
+        for text in ["", "k", "0", "-1", "1e3", "inf", "10q", "2000M"] {
+            assert!(rate(text).is_err(), "{text}");
         }
     }
 

@@ -58,7 +58,7 @@ pub use classic::Classic;
 pub use ends::{Receiver, Sender};
 pub use link::WhenDead;
 pub use medium::Medium;
-pub use open::remove;
+pub use open::{is_empty, remove};
 pub use options::Options;
 #[doc(hidden)]
 pub use sem::Moment;

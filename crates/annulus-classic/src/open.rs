@@ -196,3 +196,33 @@ pub fn remove<M: Medium>(name: impl AsRef<Path>) -> Result<(), OpenError> {
     M::clean(&place);
     fs::remove_file(&place.path).map_err(|error| place.os("unlink", error))
 }
+
+/// Whether nothing is in the channel of this name that is still to be received. Attaches nothing.
+///
+/// ```
+/// use annulus_channel::Sender as _;
+/// use annulus_classic::{Classic, ClassicSender, Options, is_empty, remove};
+///
+/// let name = format!("is-empty-example-{}", std::process::id());
+/// let mut tx: ClassicSender = Options::new().sender(&name)?;
+/// assert!(is_empty::<Classic>(&name)?);
+/// tx.send(b"a word")?;
+/// assert!(!is_empty::<Classic>(&name)?);
+/// # drop(tx);
+/// # remove::<Classic>(&name)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: `NotFound`; `Mismatch` if something else has the name.
+pub fn is_empty<M: Medium>(name: impl AsRef<Path>) -> Result<bool, OpenError> {
+    let place = M::place(name.as_ref())?;
+    let Some(file) = place.open()? else {
+        return Err(place.error(OpenReason::NotFound));
+    };
+    let (memory, _) = map::<M>(&place, &file)?;
+    // Acquire is more than is needed: the answer may be old as soon as it is given.
+    let word = |at| memory.word(at).load(std::sync::atomic::Ordering::Acquire);
+    Ok(word(header::IN) == word(header::OUT))
+}

@@ -194,6 +194,38 @@ impl Listener {
         self.accept_until(Some(deadline))
     }
 
+    /// Waits until somebody has come, for no longer than until `deadline`, and accepts nobody; false if nobody has come. For one who
+    /// must not be held up by the greeting, or gives each guest a time of its own.
+    ///
+    /// ```
+    /// use annulus_socket::{Address, SocketOptions};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let listener = SocketOptions::new().listen(&Address::Tcp("127.0.0.1:0".into()))?;
+    /// assert!(!listener.has_come(Some(Instant::now() + Duration::from_millis(10)))?);
+    /// # Ok::<(), annulus_channel::OpenError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OpenReason::Taken`]: a UDP listener has become a channel. [`OpenReason::Os`] as the system says.
+    pub fn has_come(&self, deadline: Option<Instant>) -> Result<bool, OpenError> {
+        let come = |fd| wait::sleep(fd, PollFlags::POLLIN, deadline).map_err(limits::fault);
+        let come = match &self.socket {
+            Socket::Unix(unix) => come(unix.as_fd()),
+            Socket::Datagram(fd) => come(fd.as_fd()),
+            Socket::Tcp(tcp) => come(tcp.as_fd()),
+            Socket::Udp(place) => match &*place.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(udp) => come(udp.as_fd()),
+                None => Err(OpenReason::Taken {
+                    side: "peer",
+                    pid: 0,
+                }),
+            },
+        };
+        come.map_err(|reason| self.address.error(reason))
+    }
+
     fn accept_until<E: End>(&self, until: Option<Instant>) -> Result<E, OpenError> {
         let kind = self.address.kind();
         loop {

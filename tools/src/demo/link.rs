@@ -4,11 +4,12 @@
 //! can simply inherit it. Nothing has a name, and nothing can be left behind.
 
 use super::message::Message;
+use crate::crew::failed;
 use annulus::{RingOptions, WhenDead, spsc};
 use annulus_channel::{RecvError, TryRecvError};
 use clap::ValueEnum;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use std::fmt::{self, Display};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -197,9 +198,4 @@ impl Inlet for PipeInlet {
             Err(error) => Err(failed("the pipe")(error)),
         }
     }
-}
-
-/// Says of what it is that an error speaks.
-pub fn failed<E: Display>(what: &'static str) -> impl Fn(E) -> String {
-    move |error| format!("{what}: {error}")
 }

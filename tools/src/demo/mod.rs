@@ -4,7 +4,6 @@
 //! and by words that follow from it. Ring and pipe take turns, since the speed of a shared machine
 //! changes from one second to the next; then only their ratio means anything.
 
-mod crew;
 mod link;
 mod message;
 mod pace;
@@ -12,15 +11,16 @@ mod worker;
 
 pub use worker::Orders;
 
+use crate::crew::Crew;
 use crate::exit::Failure;
 use crate::progress;
-use crew::Crew;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget};
 use link::{Ends, Link, PIECE, PipeInlet, PipeOutlet, ring_receiver, ring_sender};
 use message::Message;
 use pace::{Latency, Micros, paced};
 use std::fmt;
 use std::io::{self, Write};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 use worker::{Fault, Receipt, Role, sha256, this_program};
@@ -38,6 +38,12 @@ pub struct Args {
 
 /// How many messages go through the rings, in all.
 const MESSAGES: u64 = 10_000_000;
+
+/// How long two processes may work: far longer than the slowest machine needs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long one may go on after the other has failed.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How often ring and pipe take turns.
 const ROUNDS: u64 = 4;
@@ -230,18 +236,24 @@ impl<'a> Demo<'a> {
         count: u64,
         fault: Option<Fault>,
     ) -> Result<Receipt, String> {
-        let mut crew = Crew::default();
-        crew.start(&Orders::new(receiver, link, count, None), ends.recv, None)?;
-        crew.start(&Orders::new(sender, link, count, fault), ends.send, None)?;
-        crew.finish(|| self.bar.tick())?.parse()
+        let mut crew = Crew::new(LIMIT, GRACE);
+        for (orders, end) in [
+            (Orders::new(receiver, link, count, None), ends.recv),
+            (Orders::new(sender, link, count, fault), ends.send),
+        ] {
+            let args = orders.to_args();
+            crew.start(&orders.name(), &args, end.into(), Stdio::piped())?;
+        }
+        crew.finish(|| self.goes_on())?.concat().parse()
     }
 
     /// Lets another process echo what we send on schedule.
     fn round_trip(&self, link: Link, count: u64) -> Result<Latency, String> {
         let (requests, replies) = (link.for_messages()?, link.for_messages()?);
-        let mut crew = Crew::default();
+        let mut crew = Crew::new(LIMIT, GRACE);
         let orders = Orders::new(Role::Echo, link, count, None);
-        crew.start(&orders, requests.recv, Some(replies.send))?;
+        let (input, output) = (requests.recv.into(), replies.send.into());
+        crew.start(&orders.name(), &orders.to_args(), input, output)?;
         let latency = match link {
             Link::Ring => paced(
                 ring_sender(requests.send)?,
@@ -257,7 +269,7 @@ impl<'a> Demo<'a> {
             ),
         };
         // The end that we sent into is closed now, so the echo ends too.
-        match (latency, crew.finish(|| self.bar.tick())) {
+        match (latency, crew.finish(|| self.goes_on())) {
             (Ok(latency), Ok(_)) => Ok(latency),
             (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
             (Err(ours), Err(its)) => Err(format!("{ours}; {its}")),
@@ -287,6 +299,12 @@ impl<'a> Demo<'a> {
             .map(|ratio| format!("{ratio:>9.1}×"))
             .collect();
         self.say(format_args!("  ratio {times}"))
+    }
+
+    /// Shows that it does.
+    fn goes_on(&self) -> bool {
+        self.bar.tick();
+        true
     }
 
     /// Writes a line of the report.

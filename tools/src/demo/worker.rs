@@ -4,13 +4,11 @@
 //! output), and says what came of it: a line of numbers on the standard output, or a fault on the standard
 //! error with exit code 1.
 
-use super::link::{
-    Inlet, Link, Outlet, PIECE, PipeInlet, PipeOutlet, failed, ring_receiver, ring_sender,
-};
+use super::link::{Inlet, Link, Outlet, PIECE, PipeInlet, PipeOutlet, ring_receiver, ring_sender};
 use super::message::{Checker, Message};
+use crate::crew::{die_with, failed};
 use annulus_channel::RecvError;
 use clap::{Args, ValueEnum};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
@@ -110,10 +108,7 @@ pub struct Receipt {
 
 /// Does as `args` say.
 pub fn run(args: &Orders) -> Result<(), String> {
-    set_pdeathsig(Signal::SIGKILL).map_err(failed("prctl"))?;
-    if Pid::parent().as_raw() != args.parent {
-        return Err("the demonstration is over".to_owned());
-    }
+    die_with(args.parent)?;
     let link = inherited(io::stdin().as_fd())?;
     match (args.role, args.link) {
         (Role::SendFile, Link::Ring) => {

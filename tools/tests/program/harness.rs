@@ -110,6 +110,12 @@ impl Annulus {
         stdin.flush().expect("flush");
     }
 
+    /// Writes to its standard input; false if it does not read any more.
+    pub fn try_write(&mut self, bytes: &[u8]) -> bool {
+        let stdin = self.stdin.as_mut().expect("open");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).is_ok()
+    }
+
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }

@@ -1,10 +1,12 @@
-//! The `annulus` program as a user meets it: real processes, real rings.
+//! The `annulus` program as a user meets it: real processes, real channels.
 
 mod audit;
 mod bad_rings;
+mod bench;
 mod codes;
 mod demo;
 mod ends;
 mod harness;
 mod round_trip;
 mod signals;
+mod transports;

@@ -1,0 +1,229 @@
+//! Every transport opened by its name, within one process; and the choice among several.
+
+use annulus_channel::RecvTimeoutError;
+use annulus_transports::{
+    Chosen, OpenError, Options, Scheme, Side, Url, WhenClosed, fallback, open_receiver,
+    open_sender, remove,
+};
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No test waits longer for anything that should come.
+const GUARD: Duration = Duration::from_secs(30);
+
+/// A name of this scheme that no other test has.
+fn fresh(scheme: Scheme, folder: &Path) -> Url {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Relaxed);
+    let pid = std::process::id();
+    let name = format!("annulus-facade-{pid}-{number}");
+    let word = match scheme {
+        Scheme::Ring | Scheme::Classic | Scheme::Sem => format!("{scheme}:{name}"),
+        Scheme::Mq => format!("mq:/{name}"),
+        Scheme::Sysv => format!("sysv:{:#x}", 0x7d00_0000 | (pid & 0xffff) << 8 | number),
+        Scheme::Tcp => {
+            let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+            format!("tcp:{}", free.local_addr().expect("bound"))
+        }
+        Scheme::Udp => {
+            let free = UdpSocket::bind("127.0.0.1:0").expect("a port");
+            format!("udp:{}", free.local_addr().expect("bound"))
+        }
+        _ => format!("{scheme}:{}", folder.join(name).display()),
+    };
+    word.parse().expect("a name")
+}
+
+fn is_met(scheme: Scheme) -> bool {
+    use Scheme::{Fifo, Tcp, Udp, Unix, UnixDgram, UnixSeqpacket};
+    matches!(scheme, Fifo | Tcp | Udp | Unix | UnixDgram | UnixSeqpacket)
+}
+
+fn named() -> impl Iterator<Item = Scheme> {
+    Scheme::ALL
+        .into_iter()
+        .filter(|scheme| *scheme != Scheme::Pipe)
+}
+
+#[test]
+fn every_scheme_opens_both_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in named() {
+        let url = fresh(scheme, folder.path());
+        let mut options = Options::new();
+        options.create(!is_met(scheme));
+        let mut receiver = open_receiver(&url, &options).expect("the receiver");
+        let to = url.clone();
+        let sending = thread::spawn(move || {
+            let mut options = Options::new();
+            options.create(!is_met(scheme)).wait(GUARD);
+            let mut sender = open_sender(&to, &options).expect("the sender");
+            for record in [&b"one"[..], b"", b"three"] {
+                sender.send(record).expect("room");
+            }
+            sender.capabilities()
+        });
+        let mut record = Vec::new();
+        for expected in [&b"one"[..], b"", b"three"] {
+            receiver.recv_timeout(&mut record, GUARD).expect("a record");
+            assert_eq!(record, expected, "{url}");
+        }
+        let declared = sending.join().expect("the sender's end");
+        assert_eq!(declared, receiver.capabilities(), "{url}");
+        let end = receiver.recv_timeout(&mut record, GUARD);
+        assert_eq!(end, Err(RecvTimeoutError::Disconnected), "{url}");
+        drop(receiver);
+        match scheme {
+            Scheme::Spool => remove(&url).expect("it stays until then"),
+            _ => assert!(remove(&url).is_err(), "{url} is left"),
+        }
+    }
+    assert_eq!(folder.path().read_dir().expect("the folder").count(), 0);
+}
+
+#[test]
+fn a_receiver_that_waits_for_the_next_sender_keeps_its_deadline() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in named() {
+        let url = fresh(scheme, folder.path());
+        let mut options = Options::new();
+        options
+            .create(!is_met(scheme))
+            .when_closed(WhenClosed::Wait);
+        let mut receiver = open_receiver(&url, &options).expect("the receiver");
+        let mut record = Vec::new();
+        for round in 0..2 {
+            let to = url.clone();
+            let sending = thread::spawn(move || {
+                let mut sender = open_sender(&to, Options::new().wait(GUARD)).expect("the sender");
+                sender.send(&[round]).expect("room");
+            });
+            receiver.recv_timeout(&mut record, GUARD).expect("a record");
+            assert_eq!(record, [round], "{url}");
+            sending.join().expect("the sender's end");
+            let limit = Instant::now() + Duration::from_millis(40);
+            let nothing = receiver.recv_deadline(&mut record, limit);
+            assert_eq!(nothing, Err(RecvTimeoutError::Timeout), "{url}");
+            assert!(Instant::now() >= limit, "{url}");
+            assert!(receiver.try_recv(&mut record).is_err(), "{url}");
+        }
+        drop(receiver);
+        let _ = remove(&url);
+    }
+}
+
+/// Lets both ends choose, and gives what they chose.
+fn choose(receiver: Vec<Url>, sender: Vec<Url>) -> (Chosen, Chosen) {
+    let offering = thread::spawn(move || {
+        fallback(&receiver, Side::Receiver, Options::new().wait(GUARD)).expect("one works")
+    });
+    let chosen = fallback(&sender, Side::Sender, Options::new().wait(GUARD));
+    (
+        offering.join().expect("the receiver's end"),
+        chosen.expect("one works"),
+    )
+}
+
+#[track_caller]
+fn passes((receiver, sender): (Chosen, Chosen)) {
+    let mut receiver = receiver.channel.receiver().expect("a receiver");
+    let mut sender = sender.channel.sender().expect("a sender");
+    sender.send(b"through").expect("room");
+    let mut record = Vec::new();
+    receiver.recv_timeout(&mut record, GUARD).expect("a record");
+    assert_eq!(record, b"through");
+}
+
+#[test]
+fn the_first_that_works_at_both_ends_is_chosen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    // Every scheme that does not lose records can be the one.
+    for scheme in named().filter(|scheme| *scheme != Scheme::Udp) {
+        let nowhere: Url = format!("unix:{}", at.join("no/such/folder/s").display())
+            .parse()
+            .expect("a name");
+        let (first, second) = (fresh(scheme, at), fresh(Scheme::Ring, at));
+        let urls = vec![nowhere.clone(), first.clone(), second.clone()];
+        let (receiver, sender) = choose(urls.clone(), urls);
+        assert_eq!((&receiver.url, &sender.url), (&first, &first));
+        assert_eq!(sender.rejected[0].0, nowhere);
+        // The receiver could not offer it, and hears that the sender could not use it.
+        assert_eq!(receiver.rejected[0].0, nowhere);
+        assert!(
+            matches!(receiver.rejected[1], (ref url, OpenError::Peer { .. }) if *url == nowhere)
+        );
+        passes((receiver, sender));
+        assert!(remove(&second).is_err(), "{second} was offered and is left");
+        let _ = remove(&first);
+    }
+}
+
+#[test]
+fn a_ring_that_the_sender_cannot_see_is_passed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    // As on another machine: the same name means another place there.
+    let here = fresh(Scheme::Ring, at);
+    let there: Url = format!("{}-there", here).parse().expect("a name");
+    let socket = fresh(Scheme::Tcp, at);
+    let (receiver, sender) = choose(
+        vec![here.clone(), socket.clone()],
+        vec![there.clone(), socket.clone()],
+    );
+    assert_eq!((&receiver.url, &sender.url), (&socket, &socket));
+    assert_eq!(sender.rejected.len(), 1);
+    assert!(matches!(&receiver.rejected[..], [(url, OpenError::Peer { .. })] if *url == there));
+    passes((receiver, sender));
+    assert!(remove(&here).is_err(), "the ring that was offered is left");
+}
+
+#[test]
+fn a_ring_without_a_living_receiver_is_passed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let (left, socket) = (fresh(Scheme::Ring, at), fresh(Scheme::Unix, at));
+    // Somebody's ring of that name, which the receiver knows nothing of.
+    drop(open_sender(&left, Options::new().create(true).keep(true)).expect("a ring"));
+    let (receiver, sender) = choose(vec![socket.clone()], vec![left.clone(), socket.clone()]);
+    assert_eq!(sender.url, socket);
+    assert!(sender.rejected[0].1.to_string().contains("nobody receives"));
+    passes((receiver, sender));
+    remove(&left).expect("the ring");
+}
+
+#[test]
+fn the_senders_order_counts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let (one, other) = (fresh(Scheme::Mq, at), fresh(Scheme::Fifo, at));
+    let (receiver, sender) = choose(vec![one.clone(), other.clone()], vec![other.clone(), one]);
+    assert_eq!((&receiver.url, &sender.url), (&other, &other));
+    passes((receiver, sender));
+}
+
+#[test]
+fn where_none_works_every_reason_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let urls = [fresh(Scheme::Ring, at), fresh(Scheme::Unix, at), Url::Pipe];
+    let wait = Duration::from_millis(30);
+    let none =
+        fallback(&urls, Side::Sender, Options::new().wait(wait)).expect_err("nobody is there");
+    let names: Vec<_> = none.rejected.iter().map(|(url, _)| url).collect();
+    assert_eq!(names, [&urls[0], &urls[1], &urls[2]]);
+    let none = fallback(&urls, Side::Receiver, Options::new().wait(wait)).expect_err("nobody came");
+    assert_eq!(none.rejected.len(), 1);
+    assert_eq!(none.rejected[0].0, Url::Pipe);
+    // What was offered is gone.
+    for url in &urls[..2] {
+        assert!(remove(url).is_err(), "{url}");
+    }
+    // What may lose the greeting cannot be chosen.
+    let udp = [fresh(Scheme::Udp, at)];
+    let none = fallback(&udp, Side::Receiver, Options::new().wait(wait)).expect_err("it may lose");
+    assert!(none.to_string().contains("may lose"), "{none}");
+}

@@ -1,0 +1,435 @@
+//! Every transport through the same two commands: what goes in comes out, who is killed is noticed, and nothing is left.
+
+use crate::harness::{Annulus, Name, annulus, annulus_with, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+
+/// Every scheme that has a name, and two more places for a ring.
+const WORDS: [&str; 14] = [
+    "ring",
+    "file",
+    "ring:sysv",
+    "fifo",
+    "unix",
+    "unix-seqpacket",
+    "unix-dgram",
+    "tcp",
+    "udp",
+    "mq",
+    "sysv",
+    "classic",
+    "sem",
+    "spool",
+];
+
+/// A channel's name of this kind, which no other test has.
+struct Channel {
+    word: &'static str,
+    url: String,
+    _name: Name,
+    folder: tempfile::TempDir,
+}
+
+impl Channel {
+    fn new(word: &'static str) -> Self {
+        let name = Name::new();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("channel");
+        let path = path.to_str().expect("UTF-8");
+        let number: u32 = name
+            .0
+            .rsplit('-')
+            .next()
+            .and_then(|n| n.parse().ok())
+            .expect("a number");
+        let key = 0x7e00_0000 | (std::process::id() & 0xffff) << 8 | (number & 0xff);
+        let url = match word {
+            "ring" | "classic" | "sem" => format!("{word}:{}", name.0),
+            "ring:sysv" | "sysv" => format!("{word}:{key:#x}"),
+            "mq" => format!("mq:/{}", name.0),
+            "tcp" => {
+                let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+                format!("tcp:{}", free.local_addr().expect("bound"))
+            }
+            "udp" => {
+                let free = UdpSocket::bind("127.0.0.1:0").expect("a port");
+                format!("udp:{}", free.local_addr().expect("bound"))
+            }
+            _ => format!("{word}:{path}"),
+        };
+        Self {
+            word,
+            url,
+            _name: name,
+            folder,
+        }
+    }
+
+    /// Whether the receiver makes it, unasked.
+    fn is_met(&self) -> bool {
+        matches!(
+            self.word,
+            "fifo" | "unix" | "unix-seqpacket" | "unix-dgram" | "tcp" | "udp"
+        )
+    }
+
+    /// Whether it stays when everybody has closed.
+    fn stays(&self) -> bool {
+        matches!(self.word, "file" | "spool")
+    }
+
+    /// Starts whoever receives.
+    fn recv(&self, more: &[&str]) -> Annulus {
+        let how = if self.is_met() {
+            &[][..]
+        } else {
+            &["--create"]
+        };
+        Annulus::start(&[&["recv", &self.url], how, more].concat())
+    }
+
+    /// Starts whoever sends.
+    fn send(&self, more: &[&str]) -> Annulus {
+        // Whoever is to come first is waited for.
+        Annulus::start(&[&["send", &self.url, "--wait", "--timeout", "50s"], more].concat())
+    }
+
+    /// Asserts that nothing is left, when what stays has been removed.
+    #[track_caller]
+    fn is_gone(&self) {
+        if self.stays() {
+            annulus(&["rm", &self.url]).quiet(0);
+        }
+        let left: Vec<_> = fs::read_dir(self.folder.path())
+            .expect("the folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        assert!(left.is_empty(), "{}: {left:?}", self.url);
+        assert!(
+            in_shm(&self.url).is_empty(),
+            "{}: {:?}",
+            self.url,
+            in_shm(&self.url)
+        );
+        if !self.is_met() {
+            annulus(&["rm", &self.url]).says(3, &[]);
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // Whatever a failed test has left.
+        let _ = annulus(&["rm", &self.url]);
+    }
+}
+
+/// What has the name in it that the channel has, where names in shared memory are.
+fn in_shm(url: &str) -> Vec<PathBuf> {
+    let (_, place) = url.rsplit_once(':').expect("a scheme");
+    let place = place.trim_start_matches('/').trim_start_matches("0x");
+    let names = fs::read_dir("/dev/shm").expect("shared memory");
+    let paths = names.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| {
+            path.to_str()
+                .is_some_and(|path| path.ends_with(place) || path.contains(&format!("{place}.")))
+        })
+        .collect()
+}
+
+fn killed(process: Annulus) {
+    kill(Pid::from_raw(process.pid()), Signal::SIGKILL).expect("kill");
+    assert_eq!(process.finish().code, None);
+}
+
+/// Bytes that look random.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// `ANNULUS_FILE_BYTES=268435456` makes it a file of 256 MiB.
+#[test]
+fn a_file_comes_out_of_every_transport_as_it_went_in() {
+    let size = std::env::var("ANNULUS_FILE_BYTES").ok();
+    let size = size.map_or(700_000, |size| size.parse().expect("a number"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    let bytes = noise(size);
+    fs::write(&file, &bytes).expect("write");
+    let sent = Sha256::digest(&bytes);
+    drop(bytes);
+    let file = file.to_str().expect("UTF-8");
+    for word in WORDS {
+        if word == "udp" {
+            continue;
+        }
+        let channel = Channel::new(word);
+        let receiver = channel.recv(&["-e"]).finish_later();
+        channel.send(&["--chunk", "4000", file]).finish().quiet(0);
+        let outcome = receiver.join().expect("the receiver's end");
+        outcome.quiet(0);
+        assert_eq!(outcome.stdout.len(), size, "{word}");
+        assert!(Sha256::digest(&outcome.stdout) == sent, "{word}");
+        channel.is_gone();
+    }
+}
+
+#[test]
+fn a_few_records_pass_over_udp() {
+    let channel = Channel::new("udp");
+    let receiver = channel.recv(&["-e"]).finish_later();
+    channel.send(&[]).write_and_finish(b"one\ntwo\nthree\n");
+    let outcome = receiver.join().expect("the receiver's end");
+    assert_eq!(outcome.quiet(0).stdout, b"one\ntwo\nthree\n");
+}
+
+impl Annulus {
+    fn write_and_finish(mut self, bytes: &[u8]) {
+        self.write(bytes);
+        self.finish().quiet(0);
+    }
+}
+
+#[test]
+fn a_receiver_learns_that_its_sender_was_killed() {
+    for word in WORDS {
+        let channel = Channel::new(word);
+        let mut receiver = channel.recv(&["-e"]);
+        let mut sender = channel.send(&[]);
+        sender.write(b"last words\nhalf of");
+        assert_eq!(receiver.read(11), b"last words\n", "{word}");
+        killed(sender);
+        receiver.finish().says(7, &["sender"]);
+        if !channel.is_met() {
+            // Where a successor might have come, the name is there for it.
+            let _ = annulus(&["rm", &channel.url]);
+        }
+        assert!(
+            in_shm(&channel.url).is_empty(),
+            "{word}: {:?}",
+            in_shm(&channel.url)
+        );
+        assert!(!channel.folder.path().join("channel").exists(), "{word}");
+    }
+}
+
+#[test]
+fn a_sender_learns_that_its_receiver_was_killed() {
+    for word in WORDS {
+        let channel = Channel::new(word);
+        let mut receiver = channel.recv(&[]);
+        let mut sender = channel.send(&["--on-death", "fail"]);
+        sender.write(b"hello\n");
+        assert_eq!(receiver.read(6), b"hello\n", "{word}");
+        killed(receiver);
+        // It learns of it by sending, at the latest when there is no room.
+        let line = [&[b'x'; 4000][..], b"\n"].concat();
+        until("the sender has ended", || {
+            while sender.is_running() && sender.try_write(&line) {}
+            !sender.is_running()
+        });
+        sender.finish().says(7, &["receiver"]);
+        let _ = annulus(&["rm", &channel.url]);
+        assert!(
+            in_shm(&channel.url).is_empty(),
+            "{word}: {:?}",
+            in_shm(&channel.url)
+        );
+        assert!(!channel.folder.path().join("channel").exists(), "{word}");
+    }
+}
+
+#[test]
+fn without_exit_at_end_a_receiver_takes_one_sender_after_the_other() {
+    for word in WORDS {
+        let channel = Channel::new(word);
+        let mut receiver = channel.recv(&["-c", "3"]);
+        for line in [&b"one\n"[..], b"two\n"] {
+            channel.send(&[]).write_and_finish(line);
+            assert_eq!(receiver.read(4), line, "{word}");
+        }
+        assert!(receiver.is_running(), "{word}");
+        channel.send(&[]).write_and_finish(b"three\n");
+        assert_eq!(receiver.finish().quiet(0).stdout, b"three\n", "{word}");
+    }
+}
+
+#[test]
+fn what_a_queue_holds_outlives_its_sender() {
+    for word in ["mq", "sysv", "classic", "sem", "spool"] {
+        let channel = Channel::new(word);
+        annulus_with(&["send", &channel.url, "--create"], b"early\n").quiet(0);
+        let received = annulus(&["recv", &channel.url, "-e"]);
+        assert_eq!(received.quiet(0).stdout, b"early\n", "{word}");
+        channel.is_gone();
+    }
+}
+
+#[test]
+fn a_waiting_sender_gives_up_in_time() {
+    for word in WORDS {
+        let channel = Channel::new(word);
+        let alone = annulus(&["send", &channel.url, "--wait", "--timeout", "30ms"]);
+        alone.says(4, &["did not appear", "30ms"]);
+        annulus(&["send", &channel.url]).says(3, &[]);
+    }
+}
+
+#[test]
+fn a_sender_that_is_not_accepted_gives_up_in_time_and_can_be_interrupted() {
+    for word in ["unix", "unix-seqpacket", "unix-dgram", "tcp"] {
+        let channel = Channel::new(word);
+        let mut receiver = channel.recv(&[]);
+        let mut first = channel.send(&[]);
+        first.write(b"hello\n");
+        assert_eq!(receiver.read(6), b"hello\n", "{word}");
+        let second = annulus(&["send", &channel.url, "--timeout", "100ms"]);
+        second.says(4, &["did not appear", "100ms"]);
+        let mut third = Annulus::start(&["send", &channel.url]);
+        until("it waits", || {
+            third.is_running() && threads(third.pid()) > 1
+        });
+        kill(Pid::from_raw(third.pid()), Signal::SIGINT).expect("kill");
+        until("it has ended", || !third.is_running());
+        third.finish().quiet(130);
+        first.write(b"again\n");
+        assert_eq!(receiver.read(6), b"again\n", "{word}");
+    }
+}
+
+fn threads(pid: i32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.map_or(0, Iterator::count)
+}
+
+#[test]
+fn rm_leaves_what_is_in_use() {
+    for word in WORDS {
+        if matches!(word, "tcp" | "udp") {
+            annulus(&["rm", &Channel::new(word).url]).says(2, &["nothing to remove"]);
+            continue;
+        }
+        let channel = Channel::new(word);
+        let mut receiver = channel.recv(&[]);
+        let mut sender = channel.send(&[]);
+        sender.write(b"hello\n");
+        assert_eq!(receiver.read(6), b"hello\n", "{word}");
+        annulus(&["rm", &channel.url]).says(1, &["in use"]);
+        sender.write(b"again\n");
+        assert_eq!(receiver.read(6), b"again\n", "{word}");
+    }
+}
+
+#[test]
+fn stale_names_are_listed_and_removed() {
+    for word in ["ring", "ring:sysv", "mq", "sysv", "classic", "sem"] {
+        let channel = Channel::new(word);
+        let mut receiver = channel.recv(&[]);
+        let mut sender = channel.send(&[]);
+        sender.write(b"hello\n");
+        assert_eq!(receiver.read(6), b"hello\n", "{word}");
+        let listed = annulus(&["rm", "--stale"]);
+        let text = String::from_utf8(listed.stdout).expect("UTF-8");
+        assert!(!text.contains(&channel.url), "{text}");
+        killed(sender);
+        killed(receiver);
+        let shown = channel
+            .url
+            .strip_prefix("ring:a")
+            .map_or(channel.url.clone(), |name| format!("a{name}"));
+        let listed = annulus(&["rm", "--stale"]);
+        let text = String::from_utf8(listed.stdout).expect("UTF-8");
+        assert!(text.contains(&format!("removed {shown}")), "{word}: {text}");
+        channel.is_gone();
+    }
+}
+
+#[test]
+fn an_unknown_scheme_is_2_and_all_are_listed() {
+    for command in ["send", "recv", "rm"] {
+        let outcome = annulus(&[command, "pigeon:coop"]);
+        assert_eq!(outcome.code, Some(2));
+        for word in [
+            "'pigeon:coop'",
+            "expected",
+            "unix-seqpacket:PATH",
+            "mq:/NAME",
+            "spool:PATH",
+        ] {
+            assert!(outcome.stderr.contains(word), "{word}: {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_pipe_has_no_name() {
+    for command in ["send", "recv"] {
+        annulus(&[command, "pipe:"]).says(2, &["no name", "fifo:PATH"]);
+    }
+}
+
+#[test]
+fn an_option_that_means_nothing_is_2_and_says_so() {
+    for (args, words) in [
+        (
+            &["send", "tcp:127.0.0.1:9", "--create"][..],
+            &["create", "receiver"][..],
+        ),
+        (
+            &["recv", "fifo:/nowhere/f", "--create"],
+            &["create", "receiver"],
+        ),
+        (
+            &["send", "mq:/q", "--create", "--kind", "mpmc"],
+            &["kind", "rings"],
+        ),
+        (&["send", "sem:s", "--create", "--keep"], &["keep"]),
+    ] {
+        annulus(args).says(2, &[words, &["does not apply"]].concat());
+    }
+}
+
+#[test]
+fn only_rings_are_audited() {
+    for command in ["audit", "dead-letters"] {
+        let outcome = annulus(&[command, "sysv:7"]);
+        assert_eq!(outcome.code, Some(2));
+        assert!(
+            outcome.stderr.contains("ring:sysv:0x7"),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(annulus(&[command, "unix:x"]).code, Some(2));
+    }
+}
+
+#[test]
+fn a_socket_is_not_put_in_the_place_of_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("letter");
+    fs::write(&path, "somebody's letter").expect("write");
+    for word in ["fifo", "unix", "unix-seqpacket", "unix-dgram", "spool"] {
+        let url = format!("{word}:{}", path.display());
+        let outcome = annulus(&["recv", &url, "--timeout", "1s"]);
+        assert!(matches!(outcome.code, Some(1 | 5)), "{word}: {outcome:?}");
+        let outcome = annulus(&["rm", &url]);
+        assert_eq!(outcome.code, Some(5), "{word}: {outcome:?}");
+        assert!(is_letter(&path), "{word}");
+    }
+}
+
+fn is_letter(path: &Path) -> bool {
+    fs::read(path).expect("read") == b"somebody's letter"
+}
