@@ -147,6 +147,7 @@ impl<'a> Bench<'a> {
                 rows.push(row);
             }
         }
+        notes.extend(row::noisy(&rows));
         if !self.args.transport.0.contains(&Subject::REFERENCE) {
             notes.push("relative to nothing: ring-spsc was not measured".to_owned());
         }

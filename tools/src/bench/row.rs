@@ -141,12 +141,6 @@ impl Row {
                 self.paced.rate, self.paced.rate_reached
             ));
         }
-        if self.spread > NOISE {
-            warnings.push(format!(
-                "{transport} {size}: noisy, the fastest round was {:.1} times the slowest",
-                self.spread
-            ));
-        }
         if self.lost > 0 {
             warnings.push(format!(
                 "{transport} {size}: lost {} records, {} came",
@@ -155,6 +149,22 @@ impl Row {
         }
         warnings
     }
+}
+
+/// The rows whose rounds differ much.
+pub fn noisy(rows: &[Row]) -> Option<String> {
+    let noisy = rows.iter().filter(|row| row.spread > NOISE);
+    let named = |row: &Row| {
+        let size = table::size(row.size);
+        format!("{} {size} ({:.1})", row.transport, row.spread)
+    };
+    let named: Vec<_> = noisy.map(named).collect();
+    (!named.is_empty()).then(|| {
+        let list = named.join(", ");
+        format!(
+            "noisy: the fastest round was more than {NOISE} times as fast as the slowest for {list}"
+        )
+    })
 }
 
 /// The value in the middle; of an even number, the mean of the two.
