@@ -197,14 +197,15 @@ pub(crate) fn until<R>(
             }
             return Some(done);
         }
-        if expired() {
-            return None;
-        }
         // By the clock and not by how the sleep ended: signals may end every one. A model has no clock.
         look = Look::BeforeSleep;
         if REAL && inspected.elapsed() >= slice {
             inspected = Instant::now();
             look = Look::Thoroughly;
+        }
+        if expired() {
+            // Who slept through a whole slice looks for the dead, however late it got a processor.
+            return if look == Look::Thoroughly { attempt(look) } else { None };
         }
     }
 }
