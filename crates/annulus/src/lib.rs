@@ -38,6 +38,7 @@ mod layout;
 mod lease;
 pub mod mpmc;
 mod options;
+mod pace;
 mod receiver;
 mod recover;
 mod region;

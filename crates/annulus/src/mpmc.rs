@@ -48,6 +48,7 @@
 
 use crate::geometry::{Form, MOST_TRIES};
 use crate::layout::PAD;
+use crate::pace::{self, Pace};
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, fence, scaled};
 use crate::view::View;
@@ -156,22 +157,28 @@ fn corrupt(what: &'static str, found: u64, expected: u64) -> Fault {
 
 /// Moves `free` on over records that are done. Anybody may, at any time; nobody has to.
 /// Only where the receivers have words.
+///
+/// One swap moves it over all of them: words that say DONE do not change before `free` has passed them, and if
+/// it has, the swap fails.
 pub(crate) fn help_free(view: &View) {
     let words = Words::new(view.geometry.units);
     // Acquire: whoever moved it had seen DONE, and so do we pass that on.
     let mut free = view.header().free.load(Acquire);
     for _ in 0..view.geometry.units {
-        // Acquire: pairs with the Release of whoever stored DONE; its copy is over.
-        let word = view.receiver_word(free).load(Acquire);
-        if words.age(word, free) != Age::Current || words.who(word) != who::DONE {
+        let mut next = free;
+        while next.wrapping_sub(free) < view.geometry.units {
+            // Acquire: pairs with the Release of whoever stored DONE; its copy is over.
+            let word = view.receiver_word(next).load(Acquire);
+            // Nobody is done with a record of no cells; a hostile peer's word leads nowhere.
+            let units = words.low(word);
+            if words.age(word, next) != Age::Current || words.who(word) != who::DONE || units == 0 {
+                break;
+            }
+            next = next.wrapping_add(units);
+        }
+        if next == free {
             return;
         }
-        // Nobody is done with a record of no cells; a hostile peer's word leads nowhere.
-        let units = words.low(word);
-        if units == 0 {
-            return;
-        }
-        let next = free.wrapping_add(units);
         // Release: hands on what the loads above acquired, to the claimer that reads `free`. Acquire on
         // failure: as for the first load.
         match view
@@ -179,7 +186,7 @@ pub(crate) fn help_free(view: &View) {
             .free
             .compare_exchange(free, next, AcqRel, Acquire)
         {
-            Ok(_) => free = next,
+            Ok(_) => return,
             Err(moved) => free = moved,
         }
     }
@@ -230,6 +237,7 @@ pub(crate) struct Tx {
     cursor: u64,
     /// What we last saw of the position that the receivers have freed. Never ahead of it.
     freed: u64,
+    pace: Pace,
     fault: Option<Fault>,
 }
 
@@ -266,6 +274,7 @@ impl Tx {
     /// Looks how far the receivers have got; true if further than we knew.
     #[cold]
     fn reload(&mut self) -> Result<bool, Blocked> {
+        self.pace.wait();
         if self.view.geometry.receiver_words {
             help_free(&self.view);
         }
@@ -274,9 +283,10 @@ impl Tx {
         if before(freed, self.freed) {
             return Err(self.fail(corrupt("free", freed, self.freed)));
         }
-        let moved = freed != self.freed;
+        let gained = freed.wrapping_sub(self.freed);
         self.freed = freed;
-        Ok(moved)
+        self.pace.begin(gained);
+        Ok(gained != 0)
     }
 
     /// Walks to the first place that nobody has, and claims it.
@@ -380,6 +390,7 @@ impl SendSide for Tx {
             widest: 1,
             cursor: freed,
             freed,
+            pace: Pace::new(pace::ROOM),
             fault: None,
         })
     }
@@ -416,6 +427,7 @@ impl SendSide for Tx {
             {
                 let next = position.wrapping_add(max);
                 store_hint(&self.view.header().tail, next);
+                self.view.fetch_sender_words(position, max);
                 self.cursor = next;
                 return Ok(Claim {
                     position,
@@ -491,6 +503,7 @@ pub(crate) struct Rx {
     rewalk: bool,
     /// Cells done since we last moved `free`.
     done: u64,
+    pace: Pace,
     fault: Option<Fault>,
 }
 
@@ -501,9 +514,10 @@ impl Rx {
         Blocked::Fault(fault)
     }
 
-    /// The next record, in the usual case: a typed message where the hint or our floor says, and no record has come back. What it finds the walk would find.
+    /// The next value where the receivers have words, in the usual case: it lies where the hint or our floor says, and no
+    /// record has come back. What it finds the walk would find.
     #[inline]
-    fn glance(&mut self) -> Option<Found> {
+    fn glance_among_many(&mut self) -> Option<Found> {
         let geometry = self.view.geometry;
         let view = self.view;
         let header = view.header();
@@ -777,6 +791,7 @@ impl RecvSide for Rx {
             epoch: header.room.epoch.load(Acquire),
             rewalk: true,
             done: 0,
+            pace: Pace::new(pace::RECORDS),
             fault: None,
         })
     }
@@ -787,22 +802,42 @@ impl RecvSide for Rx {
     }
 
     #[inline]
-    fn look(&mut self, _max: u64, _bytes: bool) -> Result<Found, Blocked> {
+    fn glance(&mut self) -> Option<Found> {
+        if self.fault.is_some() {
+            return None;
+        }
+        if self.view.geometry.receiver_words {
+            return self.glance_among_many();
+        }
+        // Acquire: as in `record_at`.
+        let there = self.view.sender_word(self.floor).load(Acquire);
+        let ready = self.words.word(self.floor, 1, who::READY);
+        (there == ready).then(|| Found::new(self.floor, 1))
+    }
+
+    #[inline]
+    fn look(&mut self, _max: u64, bytes: bool) -> Result<Found, Blocked> {
         if let Some(fault) = self.fault {
             return Err(Blocked::Fault(fault));
         }
-        if self.view.geometry.receiver_words {
-            match self.glance() {
-                Some(found) => Ok(found),
-                None => self.look_among_many(),
+        loop {
+            let found = if !self.view.geometry.receiver_words {
+                self.look_alone()
+            } else {
+                match (!bytes).then(|| self.glance_among_many()).flatten() {
+                    Some(found) => Ok(found),
+                    None => self.look_among_many(),
+                }
+            };
+            if found != Err(Blocked::Empty) || !self.pace.wait() {
+                return found;
             }
-        } else {
-            self.look_alone()
         }
     }
 
     #[inline]
     fn confirm(&mut self, found: Found) -> bool {
+        self.pace.found();
         if !self.view.geometry.receiver_words {
             self.advance(found.position.wrapping_add(found.units));
             return true;
@@ -830,6 +865,7 @@ impl RecvSide for Rx {
     }
 
     fn hold(&mut self, found: Found) -> bool {
+        self.pace.found();
         if !self.view.geometry.receiver_words {
             return true;
         }

@@ -157,8 +157,21 @@ impl<T: Message + ?Sized, K: Protocol> Receiver<T, K> {
     }
 
     /// After a look that found nothing: `Ok` to look again, or why there is nothing.
-    #[cold]
+    #[inline]
     fn nothing(&mut self, blocked: Blocked) -> Result<(), TryRecvError> {
+        let bell = &self.side.view().header().room.bell;
+        if blocked == Blocked::Empty
+            && !wait::has_sleepers(bell, self.link.registered)
+            && self.link.is_quiet()
+        {
+            return Err(TryRecvError::Empty);
+        }
+        self.find_out(blocked)
+    }
+
+    /// The same, at length.
+    #[cold]
+    fn find_out(&mut self, blocked: Blocked) -> Result<(), TryRecvError> {
         // Passing over what was given up makes room too.
         self.ring_room()?;
         if let Blocked::Fault(fault) = blocked {
@@ -268,21 +281,40 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         self.check_held();
+        if let Some(found) = self.side.glance()
+            && let Some(value) = self.take(found)
+        {
+            self.ring_room()?;
+            return Ok(value);
+        }
+        self.try_recv_at_length()
+    }
+
+    #[inline(never)]
+    fn try_recv_at_length(&mut self) -> Result<T, TryRecvError> {
         for _ in 0..RACES {
             match self.side.look(1, false) {
                 Ok(found) => {
-                    let mut value = MaybeUninit::uninit();
-                    self.read(found.position, value.as_mut_ptr());
-                    if self.side.confirm(found) {
+                    if let Some(value) = self.take(found) {
                         self.ring_room()?;
-                        // SAFETY: `read` filled it, and any bytes are a value of a Pod type.
-                        return Ok(unsafe { value.assume_init() });
+                        return Ok(value);
                     }
                 }
                 Err(blocked) => self.nothing(blocked)?,
             }
         }
         Err(TryRecvError::Empty)
+    }
+
+    /// Copies out what was found, and takes it; nothing if somebody else was first.
+    #[inline]
+    fn take(&mut self, found: Found) -> Option<T> {
+        let mut value = MaybeUninit::uninit();
+        self.read(found.position, value.as_mut_ptr());
+        // SAFETY: `read` filled it, and any bytes are a value of a Pod type.
+        self.side
+            .confirm(found)
+            .then(|| unsafe { value.assume_init() })
     }
 
     /// Copies the value of a unit out.

@@ -80,6 +80,9 @@ pub(crate) trait RecvSide: Sized + Send + 'static {
 
     fn view(&self) -> &View;
 
+    /// The next value of a typed ring in the usual case, in a few steps; [`look`](Self::look) finds the rest, and the same.
+    fn glance(&mut self) -> Option<Found>;
+
     /// Finds the next record; typed records come as a run of at most `max` where a side is single.
     /// It is not ours yet, and may change under our eyes.
     fn look(&mut self, max: u64, bytes: bool) -> Result<Found, Blocked>;

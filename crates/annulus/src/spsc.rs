@@ -32,6 +32,7 @@
 
 use crate::layout::PAD;
 use crate::mpmc;
+use crate::pace::{self, Pace};
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
 use crate::sync::{Acquire, Release, fence};
 use crate::view::View;
@@ -52,6 +53,7 @@ pub(crate) struct Tx {
     /// Where we must stop: what we last saw of the position that the receivers have freed, and the ring's room further.
     /// After a fault, the tail.
     limit: u64,
+    pace: Pace,
     fault: Option<Fault>,
 }
 
@@ -62,6 +64,7 @@ impl Tx {
         if let Some(fault) = self.fault {
             return Err(Blocked::Fault(fault));
         }
+        self.pace.wait();
         if self.view.geometry.receiver_words {
             mpmc::help_free(&self.view);
         }
@@ -85,6 +88,7 @@ impl Tx {
             fence(Release);
         }
         self.limit = freed.wrapping_add(self.view.room());
+        self.pace.begin(freed.wrapping_sub(before));
         Ok(())
     }
 
@@ -116,6 +120,7 @@ impl SendSide for Tx {
             view,
             tail,
             limit: freed.wrapping_add(view.room()),
+            pace: Pace::new(pace::ROOM),
             fault: None,
         })
     }
@@ -187,6 +192,7 @@ pub(crate) struct Rx {
     head: u64,
     /// What we last saw of the shared tail. Never ahead of it.
     tail: u64,
+    pace: Pace,
     fault: Option<Fault>,
 }
 
@@ -242,6 +248,7 @@ impl RecvSide for Rx {
             limit: view.room() + 1,
             head,
             tail,
+            pace: Pace::new(pace::RECORDS),
             fault: None,
         })
     }
@@ -252,12 +259,32 @@ impl RecvSide for Rx {
     }
 
     #[inline]
+    fn glance(&mut self) -> Option<Found> {
+        if self.tail == self.head {
+            if self.pace.is_due() {
+                return None;
+            }
+            self.reload().ok()?;
+            let there = self.tail.wrapping_sub(self.head);
+            self.pace.begin(there);
+            if there == 0 {
+                return None;
+            }
+        }
+        Some(Found::new(self.head, 1))
+    }
+
+    #[inline]
     fn look(&mut self, max: u64, bytes: bool) -> Result<Found, Blocked> {
         loop {
             if self.tail == self.head {
+                self.pace.wait();
                 self.reload()?;
                 if self.tail == self.head {
                     return Err(Blocked::Empty);
+                }
+                if !bytes {
+                    self.pace.begin(self.tail.wrapping_sub(self.head));
                 }
             }
             let there = self.tail.wrapping_sub(self.head);
@@ -278,6 +305,7 @@ impl RecvSide for Rx {
             }
             match record_units(header, &self.view.geometry) {
                 Some(units) if units <= there.min(to_end) => {
+                    self.pace.found();
                     return Ok(Found::new(self.head, units));
                 }
                 _ => {

@@ -7,7 +7,9 @@ use crate::kind::Kind;
 use crate::layout::{
     Cold, FORKED, Header, LEASES, Lease, LeaseBlock, MAGIC, NAME_LEN, VERSION, flag, size_of_header,
 };
-use crate::sync::{Acquire, AtomicU64, PAYLOAD_ALIGN, Payload, REAL, Relaxed, Release};
+use crate::sync::{
+    AHEAD, Acquire, AtomicU64, LINE, PAYLOAD_ALIGN, Payload, REAL, Relaxed, Release, fetch_to_write,
+};
 use crate::words::{Words, who};
 use annulus_channel::Order;
 
@@ -64,7 +66,7 @@ impl View {
         // SAFETY: every offset of a geometry is within its region.
         let at = |offset: u64| unsafe { base.add(offset as usize) };
         // SAFETY: `payload_at` is a multiple of the alignment; the memory lives, says the caller.
-        let payload = unsafe { Payload::new(at(geometry.payload_at)) };
+        let payload = unsafe { Payload::new(at(geometry.payload_at), geometry.payload_len()) };
         Self {
             header: base.cast(),
             leases: at(size_of_header() as u64).cast(),
@@ -117,6 +119,16 @@ impl View {
         let word = unsafe { self.senders.add(self.index(position) as usize) };
         // SAFETY: alive and aligned since `new`; an atomic.
         unsafe { &*word }
+    }
+
+    /// Fetches, to be written soon, the line of senders' words that lies ahead of those of a claim, if the claim begins one.
+    #[inline]
+    pub(crate) fn fetch_sender_words(&self, position: u64, units: u64) {
+        const WORDS: u64 = (LINE / size_of::<u64>()) as u64;
+        if position & (WORDS - 1) < units {
+            let ahead = self.index(position.wrapping_add((AHEAD / size_of::<u64>()) as u64));
+            fetch_to_write(self.senders.wrapping_add(ahead as usize).cast());
+        }
     }
 
     /// The receivers' word of a position. Only where the geometry has such words.

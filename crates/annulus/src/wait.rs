@@ -205,7 +205,11 @@ pub(crate) fn until<R>(
         }
         if expired() {
             // Who slept through a whole slice looks for the dead, however late it got a processor.
-            return if look == Look::Thoroughly { attempt(look) } else { None };
+            return if look == Look::Thoroughly {
+                attempt(look)
+            } else {
+                None
+            };
         }
     }
 }

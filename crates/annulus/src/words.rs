@@ -45,47 +45,42 @@ pub(crate) enum Age {
 /// the number of times that it came back. Lap and low together are 54 bits, so a word recurs after 2^54 cells,
 /// whatever the size of the ring: at 150 million cells a second, after 3.8 years. Laps are compared
 /// modulo their width; a word may lie untouched for half of that.
+///
+/// A position shifted by `who`'s width has its lap where the word's lap is, so both are compared without taking the lap out.
 #[derive(Clone, Copy)]
 pub(crate) struct Words {
-    /// log2 of the number of units.
-    bits: u32,
-    lap_mask: u64,
+    /// The greatest index.
+    mask: u64,
 }
 
 impl Words {
+    #[inline]
     pub(crate) fn new(units: u64) -> Self {
-        let bits = units.trailing_zeros();
-        Self {
-            bits,
-            lap_mask: u64::MAX >> (who::BITS + bits),
-        }
+        Self { mask: units - 1 }
     }
 
     /// The word that says `who` of the record at `position`.
     #[inline]
     pub(crate) fn word(self, position: u64, low: u64, who: u64) -> u64 {
-        let lap = (position >> self.bits) & self.lap_mask;
-        ((lap << self.bits | low) << who::BITS) | who
+        ((position & !self.mask | low) << who::BITS) | who
     }
 
     /// Where `word` stands relative to `position`, whose index it has.
     #[inline]
     pub(crate) fn age(self, word: u64, position: u64) -> Age {
-        let lap = word >> (who::BITS + self.bits);
-        let ahead = lap.wrapping_sub(position >> self.bits) & self.lap_mask;
-        if ahead == 0 {
-            Age::Current
-        } else if ahead > self.lap_mask / 2 {
-            Age::Older
-        } else {
-            Age::Newer
+        let lap = !self.mask << who::BITS;
+        let ahead = (word & lap).wrapping_sub(position << who::BITS & lap);
+        match ahead as i64 {
+            0 => Age::Current,
+            ..0 => Age::Older,
+            1.. => Age::Newer,
         }
     }
 
     /// Cells of the record, or the times that it came back.
     #[inline]
     pub(crate) fn low(self, word: u64) -> u64 {
-        (word >> who::BITS) & ((1 << self.bits) - 1)
+        (word >> who::BITS) & self.mask
     }
 
     /// The state, or the owner.
@@ -97,7 +92,7 @@ impl Words {
     /// The greatest `low`.
     #[inline]
     pub(crate) fn max_low(self) -> u64 {
-        (1 << self.bits) - 1
+        self.mask
     }
 }
 

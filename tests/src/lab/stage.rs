@@ -36,7 +36,7 @@ pub const CORPSE: u64 = 7;
 pub const FAILED: u64 = u64::MAX - 1;
 
 /// Looks in vain after which a handle inspects what the dead left.
-pub const LOOKS: usize = 1024;
+pub const LOOKS: usize = 4096;
 
 /// How long a helper sleeps at most. The test of a hang is another one.
 const SLEEP: Duration = Duration::from_secs(5);
