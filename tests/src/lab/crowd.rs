@@ -1,8 +1,8 @@
 //! A death after every instruction, on a ring that others use all the time: while the victim is single-stepped, handles of
 //! both sides, as far as there are more, send and receive on the other processor.
 //!
-//! The victim's way is another each time, so there is nothing to record: it is walked to step k, and when it has come to
-//! its end before that several times in a row, k has been far enough. Between two of its instructions the others do much or
+//! The victim's way is another each time, so none can be recorded: it is walked to step k, and when half of the victims
+//! came to their end before that, k has been far enough; the other half goes round and round, because others are always first. Between two of its instructions the others do much or
 //! little, and one side more than the other, as the dice say: so the ring is now full, now empty, and what the victim
 //! has read is now out of date and now not.
 //!
@@ -31,11 +31,8 @@ use judge::{Fate, LAST, Logged};
 use std::fmt;
 use std::time::Duration;
 
-/// So many victims in a row that came to their end show that there are no more steps.
-const ENDS: usize = 8;
-
-/// More steps than any operation has, even among others that are quicker.
-const MOST: usize = 1 << 13;
+/// Of so many victims in a row half come to their end before there are no more steps worth trying.
+const LAST_FEW: u32 = u32::BITS;
 
 /// The log of the newcomer on the victim's side; and of the sender after all others.
 const NEWCOMER: usize = 4;
@@ -280,19 +277,21 @@ pub fn kill<F: Form, K: Protocol>(
 ) -> Report {
     let mut report = Report::new(CrowdCell(*cell).row());
     let place = format!("{}", CrowdCell(*cell));
+    // The steps of one that has the ring for itself.
+    let alone = match record::<F, K>(cell) {
+        Ok(trace) => trace.len(),
+        Err(fault) => {
+            report.blame(&format!("{place}, while it was recorded"), &fault);
+            return report;
+        }
+    };
     let steps = match choice {
-        Choice::All => (0..=MOST).collect(),
-        // Alone it needs so many, and in a crowd a few more.
-        Choice::Spread(..) => match record::<F, K>(cell) {
-            Ok(trace) => choice.of(trace.len() * 5 / 4),
-            Err(fault) => {
-                report.blame(&format!("{place}, while it was recorded"), &fault);
-                return report;
-            }
-        },
+        Choice::All => (0..=4 * alone).collect(),
+        Choice::Spread(..) => choice.of(alone * 5 / 4),
     };
     let book = Book::default();
-    let mut ends = 0;
+    // A bit for each of the last few: whether it came to its end.
+    let mut ends: u32 = 0;
     for step in steps {
         watch.at(step as u64);
         let seed = seed << 32 | step as u64;
@@ -302,11 +301,13 @@ pub fn kill<F: Form, K: Protocol>(
             Ok(shown) => {
                 report.steps = report.steps.max(shown.steps);
                 report.row.own += shown.fate.own as u64;
-                ends = if shown.ended { ends + 1 } else { 0 };
+                ends = ends << 1 | u32::from(shown.ended);
             }
             Err(fault) => report.blame(&format!("{place}: killed after step {step}"), &fault),
         }
-        if report.is_enough() || matches!(choice, Choice::All) && ends >= ENDS {
+        if report.is_enough()
+            || matches!(choice, Choice::All) && step > alone && ends.count_ones() > LAST_FEW / 2
+        {
             break;
         }
     }
