@@ -1,10 +1,11 @@
 //! A death after every instruction, on a ring that others use all the time: while the victim is single-stepped, handles of
 //! both sides, as far as there are more, send and receive on the other processor.
 //!
-//! The victim's way is another each time, so none can be recorded: it is walked to step k, and when half of the victims
-//! came to their end before that, k has been far enough; the other half goes round and round, because others are always first. Between two of its instructions the others do much or
-//! little, and one side more than the other, as the dice say: so the ring is now full, now empty, and what the victim
-//! has read is now out of date and now not.
+//! The victim's way is another each time, so none can be recorded: it is walked to step k. When half of the victims came to
+//! their end before that, k has been far enough; or when it is twice as many steps as alone, since beside others who are
+//! always first it would go round and round. Between two of its instructions the others do much or little, and one side more than the
+//! other, as the dice say: so the ring is now full, now empty, and what the victim has read is now out of date
+//! and now not.
 //!
 //! When the victim is dead the others must pass two laps, alone or with a newcomer on the dead side, within a second; then they
 //! end, survivors take out what is left, and the logs that everybody kept are compared ([`judge`]). After that
@@ -286,7 +287,7 @@ pub fn kill<F: Form, K: Protocol>(
         }
     };
     let steps = match choice {
-        Choice::All => (0..=4 * alone).collect(),
+        Choice::All => (0..=2 * alone).collect(),
         Choice::Spread(..) => choice.of(alone * 5 / 4),
     };
     let book = Book::default();
