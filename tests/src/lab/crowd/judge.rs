@@ -136,15 +136,18 @@ impl Logged {
         }
     }
 
-    /// The victim's record alone can come back, and says so if the victim had read it.
+    /// Where the others release all that they look at, the victim's record alone can come back, and says so if the victim
+    /// had read it.
     fn judge_marks(&self, cell: &Cell, seen: bool, own: usize) -> Result<(), Fault> {
+        if !cell.op.at_least_once() {
+            return Ok(());
+        }
         let marked = self.came.values().filter(|&&(_, tries)| tries > 0).count();
-        let acks = cell.op.at_least_once();
-        if marked > usize::from(acks && own == 0) {
+        if own + marked > 1 {
             let text = format!("{marked} records have tries, and the victim has {own}");
             return fault(Sort::Torn, text);
         }
-        if cell.counts_tries() && acks && seen && own + marked == 0 {
+        if cell.counts_tries() && seen && own + marked == 0 {
             let text = "the record that the victim had read came without tries";
             return fault(Sort::Duplicated, text);
         }
