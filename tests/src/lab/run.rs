@@ -143,7 +143,7 @@ impl Task {
             }
             Self::Crowd(crowd) => {
                 let (CrowdCell(cell), seed) = (crowd, settings.seed);
-                typed!(cell, kill_in_crowd(crowd, choice(2), seed, watch))
+                typed!(cell, kill_in_crowd(crowd, choice(4), seed, watch))
             }
         }
     }
