@@ -45,8 +45,21 @@ const ENOUGH: usize = 3;
 /// Between two looks at what the others have done.
 const PAUSE: Duration = Duration::from_micros(20);
 
-/// How much senders and receivers do while the victim executes sixteen instructions.
-const PACES: [(u64, u64); 6] = [(1, 1), (2, 2), (16, 16), (64, 8), (8, 64), (1024, 1024)];
+/// How much senders and receivers do while the victim executes 256 instructions. Where receivers are quick, a victim that
+/// receives is never first.
+const PACES: [(u64, u64); 8] = [
+    (1, 1),
+    (8, 1),
+    (8, 4),
+    (32, 32),
+    (256, 32),
+    (1024, 128),
+    (128, 1024),
+    (1 << 14, 1 << 14),
+];
+
+/// Each side has done less than so much when the victim begins.
+const HEAD: u64 = 32;
 
 /// One choice of everything. The ring's state is for the crowd to make.
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +117,7 @@ impl<'a, F: Form, K: Protocol> Trial<'a, F, K> {
         options.capacity(F::capacity(K::KIND)).order(cell.order);
         options.start_at(start.position(cell.units()));
         let ring = options.memfd().map_err(|error| hung(said(error)))?;
-        // A beginning for the others, as far as they get with that.
-        book.begin(dice.below(256));
+        book.begin();
         Ok(Self {
             cell: Cell { start, ..*cell },
             book,
@@ -133,6 +145,7 @@ impl<'a, F: Form, K: Protocol> Trial<'a, F, K> {
                 side,
                 first,
                 count: 1 + usize::from(many),
+                head: self.dice.below(HEAD),
                 pace,
             })
             .collect();

@@ -39,8 +39,8 @@ pub struct Book(Page<{ (LOGS + 1) * EACH }>);
 
 impl Book {
     /// Forgets everything.
-    pub fn begin(&self, clock: u64) {
-        self[CLOCK].store(clock, Relaxed);
+    pub fn begin(&self) {
+        self[CLOCK].store(0, Relaxed);
         self[STOP].store(0, Relaxed);
         self[READY].store(0, Relaxed);
         for log in self.logs() {

@@ -171,8 +171,8 @@ fn receive<F: Form, K: Protocol>(
     Ok(Some(number.is_some()))
 }
 
-/// How much a side does while the victim executes sixteen instructions.
-pub type Pace = u64;
+/// Instructions of the victim for which a pace is given.
+const WHILE: u64 = 256;
 
 /// A process with handles of one side.
 #[derive(Clone, Copy, Debug)]
@@ -183,8 +183,10 @@ pub struct Group {
     pub first: usize,
     /// How many handles.
     pub count: usize,
-    /// How quick it is.
-    pub pace: Pace,
+    /// How much it does before the victim begins.
+    pub head: u64,
+    /// How much it does while the victim executes `WHILE` instructions.
+    pub pace: u64,
 }
 
 /// All other processes on a ring. Killed when dropped.
@@ -305,7 +307,7 @@ fn live<F: Form, K: Protocol>(
     let mut hands: Vec<_> = (0..group.count).map(come).collect();
     let mut done = 0;
     while !book.stopped() {
-        if done >= book.clock().saturating_mul(group.pace) / 16 {
+        if done >= group.head + book.clock().saturating_mul(group.pace) / WHILE {
             std::thread::sleep(PAUSE);
             continue;
         }
