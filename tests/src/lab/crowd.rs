@@ -2,7 +2,7 @@
 //! both sides, as far as there are more, send and receive on the other processor.
 //!
 //! The victim's way is another each time, so none can be recorded: it is walked to step k. When half of the victims came to
-//! their end before that, k has been far enough; or when it is twice as many steps as alone, since beside others who are
+//! their end before that, k has been far enough; or when it is four times as many steps as alone, since beside others who are
 //! always first it would go round and round. Between two of its instructions the others do much or little, and one side more than the
 //! other, as the dice say: so the ring is now full, now empty, and what the victim has read is now out of date
 //! and now not.
@@ -58,8 +58,8 @@ const PACES: [(u64, u64); 8] = [
     (1 << 14, 1 << 14),
 ];
 
-/// Each side has done less than so much when the victim begins.
-const HEAD: u64 = 32;
+/// How much senders and receivers do before: so the ring is empty, half full, full, or was full.
+const HEADS: [(u64, u64); 4] = [(0, 0), (4, 0), (32, 0), (32, 4)];
 
 /// One choice of everything. The ring's state is for the crowd to make.
 #[derive(Clone, Copy, Debug)]
@@ -134,18 +134,19 @@ impl<'a, F: Form, K: Protocol> Trial<'a, F, K> {
     /// Everybody but the victim.
     fn crowd(&mut self) -> Result<Crowd, Fault> {
         let pace = PACES[self.dice.below(PACES.len() as u64) as usize];
+        let head = HEADS[self.dice.below(HEADS.len() as u64) as usize];
         let sides = [
-            (Side::Sender, K::KIND.many_senders(), 0, pace.0),
-            (Side::Receiver, K::KIND.many_receivers(), 2, pace.1),
+            (Side::Sender, K::KIND.many_senders(), 0, head.0, pace.0),
+            (Side::Receiver, K::KIND.many_receivers(), 2, head.1, pace.1),
         ];
         let groups: Vec<_> = sides
             .into_iter()
             .filter(|&(side, many, ..)| many || side != self.cell.op.side())
-            .map(|(side, many, first, pace)| Group {
+            .map(|(side, many, first, head, pace)| Group {
                 side,
                 first,
                 count: 1 + usize::from(many),
-                head: self.dice.below(HEAD),
+                head,
                 pace,
             })
             .collect();
@@ -303,7 +304,7 @@ pub fn kill<F: Form, K: Protocol>(
         }
     };
     let steps = match choice {
-        Choice::All => (0..=2 * alone).collect(),
+        Choice::All => (0..=4 * alone).collect(),
         Choice::Spread(..) => choice.of(alone * 5 / 4),
     };
     let book = Book::default();
