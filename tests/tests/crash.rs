@@ -45,6 +45,12 @@ fn any_instruction_of_a_creation_may_be_its_last() {
 }
 
 #[test]
+fn others_may_be_at_work_on_the_same_ring() {
+    assert!(kills(&["--quick", "--only", "mpmc crowd send typed"]) >= 4);
+    assert!(kills(&["--quick", "--only", "spmc crowd ack typed"]) >= 4);
+}
+
+#[test]
 fn a_stopped_process_is_not_dead() {
     assert!(kills(&["--quick", "--only", "stop mpmc commit typed, half"]) > 10);
 }

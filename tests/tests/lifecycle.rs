@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use std::cell::RefCell;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -464,4 +465,35 @@ fn a_survivor_knows_how_often_the_other_side_was_taken_over() {
     epochs::<Mpsc>();
     epochs::<Spmc>();
     epochs::<Mpmc>();
+}
+
+/// Nobody has closed yet, so it is no end. Others come and go on the sender's own side, so that it looks again and again.
+#[test]
+fn who_looks_while_the_first_receiver_comes_sees_no_end() {
+    let _watch = Watch::start();
+    for _ in 0..2000 {
+        let ring: Ring<u64, Mpsc> = RingOptions::new().capacity(1).heap().expect("a ring");
+        let (mut sender, done) = (ring.sender().expect("a place"), AtomicBool::new(false));
+        sender.try_send(1).expect("there is room");
+        // Relaxed: nothing hangs on it.
+        let goes_on = || !done.load(Relaxed);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while goes_on() {
+                    drop(ring.sender().expect("a place"));
+                }
+            });
+            let looks = scope.spawn(|| {
+                while goes_on() {
+                    assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
+                }
+            });
+            thread::sleep(Duration::from_micros(50));
+            let receiver = ring.receiver().expect("a place");
+            done.store(true, Relaxed);
+            let looked = looks.join();
+            drop(receiver);
+            looked.expect("no end was seen");
+        });
+    }
 }

@@ -74,8 +74,8 @@ impl Shared {
             Side::Sender => &header.peers.senders,
             Side::Receiver => &header.peers.receivers,
         };
-        // Relaxed: published by `changes`.
-        arrivals.fetch_add(1, Relaxed);
+        // Release: pairs with the Acquire in `Link::arrivals_now`; the lease is visible before.
+        arrivals.fetch_add(1, Release);
         // Release: pairs with the Acquire in `handle`; the lease is visible before the change.
         header.peers.changes.fetch_add(1, Release);
         if side == Side::Receiver {

@@ -15,7 +15,7 @@ use crate::layout::bell;
 use crate::lease::{Seat, Side};
 use crate::ring::Message;
 use crate::side::{RecvSide, SendSide};
-use crate::sync::{AcqRel, Acquire, Relaxed};
+use crate::sync::{AcqRel, Acquire};
 use crate::view::View;
 use crate::wait::{self, Patience};
 use crate::{futex, mpmc, recover, spsc};
@@ -123,6 +123,10 @@ const LOOKS: u32 = 4096;
 /// Records of one inspection: enough for most rings, and less than 0.1 % of the time between two.
 const SWEEP: u64 = 1 << 14;
 
+/// How often a look at the leases is repeated if it finds nobody living while others come and go. Living peers are not so
+/// quick for so long.
+const LOOK_UPS: u32 = 64;
+
 /// The longest sleep of a handle that must tell a death within 100 ms.
 const WATCHFUL_SLICE: Duration = Duration::from_millis(90);
 
@@ -194,10 +198,10 @@ impl Link {
 
     pub(crate) fn arrivals_now(&self) -> u64 {
         let peers = &self.view().header().peers;
-        // Relaxed: `changes`, read before with Acquire, publishes it; as an epoch it is only compared.
+        // Acquire: pairs with the Release in `Shared::seat`; the lease that was taken before is visible.
         match self.side {
-            Side::Sender => peers.receivers.load(Relaxed),
-            Side::Receiver => peers.senders.load(Relaxed),
+            Side::Sender => peers.receivers.load(Acquire),
+            Side::Receiver => peers.senders.load(Acquire),
         }
     }
 
@@ -212,19 +216,31 @@ impl Link {
 
     /// Looks the other side up in the leases. Asks the kernel about each holder until one lives.
     pub(crate) fn look_up(&mut self) {
-        // Acquire: as in `others`. Read first, so that what changes during the look is looked at again.
-        self.seen = self.view().header().peers.changes.load(Acquire);
         let mut found = None;
-        for (number, holder) in self.shared.holders() {
-            if holder.side != self.side {
-                if self.shared.witness.is_alive(number, holder) {
-                    found = Some(Others::Present);
-                    break;
+        for _ in 0..LOOK_UPS {
+            found = None;
+            // Acquire: as in `others`. Read first, so that what changes during the look is looked at again.
+            self.seen = self.view().header().peers.changes.load(Acquire);
+            // Before the leases: whoever has arrived had its lease before that, so if the lease is free by now its
+            // holder has closed. Afterwards, it may have come since we looked.
+            self.met |= self.arrivals_now() != self.arrivals;
+            for (number, holder) in self.shared.holders() {
+                if holder.side != self.side {
+                    if self.shared.witness.is_alive(number, holder) {
+                        found = Some(Others::Present);
+                        break;
+                    }
+                    found = Some(Others::Dead);
                 }
-                found = Some(Others::Dead);
+            }
+            // Acquire: as above. One may have come where we had looked already, and then the other closed whom we had not
+            // come to yet; or that one was dead.
+            let still = self.view().header().peers.changes.load(Acquire) == self.seen;
+            if still || found == Some(Others::Present) {
+                break;
             }
         }
-        self.met |= found.is_some() || self.arrivals_now() != self.arrivals;
+        self.met |= found.is_some();
         let nobody = if self.met {
             Others::Closed
         } else {

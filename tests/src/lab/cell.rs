@@ -1,6 +1,7 @@
 //! What is tried: an operation, on a kind of ring, with a form of record, in a state. A [`Cell`] is one such choice;
 //! a line of the table sums the cells that differ in the state alone.
 
+use super::form::BATCH;
 use super::row::Row;
 use annulus::{Kind, Order};
 use std::fmt;
@@ -277,6 +278,31 @@ impl Cell {
     /// Whether receivers have words, so that a record that came back says so.
     pub fn counts_tries(&self) -> bool {
         self.kind.many_receivers() || self.kind.many_senders() && self.order == Order::PerSender
+    }
+
+    /// Units of the ring, which are not always cells where there is one sender and one receiver.
+    pub fn units(&self) -> u64 {
+        let single = !self.kind.many_senders() && !self.kind.many_receivers();
+        match (single, self.form) {
+            (false, _) => 64,
+            (true, FormName::Typed) => 8,
+            (true, _) => 128,
+        }
+    }
+
+    /// How many committed records the victim may have for good; `seen` if it has read what it peeked at.
+    pub fn takes(&self, seen: bool) -> usize {
+        match self.op {
+            Op::Recv
+            | Op::RecvWakes
+            | Op::VoidsLast
+            | Op::VoidsLooking
+            | Op::VoidsSleeping
+            | Op::ReturnsLooking => 1,
+            Op::RecvBatch => BATCH,
+            Op::Ack | Op::Discard => usize::from(seen),
+            _ => 0,
+        }
     }
 
     /// Its line in the table, empty.

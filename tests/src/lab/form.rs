@@ -146,6 +146,13 @@ pub trait Form: 'static {
         buffer: &mut Self::Buffer,
     ) -> Result<usize, Stop>;
 
+    /// Receives a batch, and tells `visit` the number of each record, or nothing if it is not whole.
+    fn recv_numbers<K: Protocol>(
+        receiver: &mut Receiver<Self::Message, K>,
+        buffer: &mut Self::Buffer,
+        visit: impl FnMut(Option<u64>),
+    ) -> Result<(), Stop>;
+
     /// Peeks, reads, stores in `seen` that it did, and ends in the given way. Returns the tries.
     fn peek<K: Protocol>(
         receiver: &mut Receiver<Self::Message, K>,
@@ -276,6 +283,17 @@ impl Form for Typed {
         buffer: &mut Self::Buffer,
     ) -> Result<usize, Stop> {
         receiver.try_recv_slice(buffer).map_err(not_received)
+    }
+
+    fn recv_numbers<K: Protocol>(
+        receiver: &mut Receiver<Self::Message, K>,
+        buffer: &mut Self::Buffer,
+        visit: impl FnMut(Option<u64>),
+    ) -> Result<(), Stop> {
+        let count = receiver.try_recv_slice(buffer).map_err(not_received)?;
+        let whole = |value: &[u64; 4]| (*value == Self::draft(value[0])).then_some(value[0]);
+        buffer[..count].iter().map(whole).for_each(visit);
+        Ok(())
     }
 
     fn peek<K: Protocol>(
@@ -437,6 +455,16 @@ impl<const MOST: usize> Form for Bytes<MOST> {
     ) -> Result<usize, Stop> {
         let received = receiver.try_recv_batch(BATCH, buffer, |_| ());
         received.map_err(not_received)
+    }
+
+    fn recv_numbers<K: Protocol>(
+        receiver: &mut Receiver<Self::Message, K>,
+        buffer: &mut Self::Buffer,
+        mut visit: impl FnMut(Option<u64>),
+    ) -> Result<(), Stop> {
+        let visit = |record: &[u8]| visit(Self::whole(record));
+        let received = receiver.try_recv_batch(BATCH, buffer, visit);
+        received.map(drop).map_err(not_received)
     }
 
     fn peek<K: Protocol>(

@@ -5,6 +5,7 @@
 
 pub mod cell;
 pub mod clock;
+pub mod crowd;
 pub mod form;
 pub mod kill;
 pub mod names;

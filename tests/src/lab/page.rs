@@ -6,19 +6,19 @@ use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
-/// Words on a page.
+/// Words on one page of memory.
 pub const WORDS: usize = 512;
 
-/// A page of zeros, shared with all children.
+/// Words of zeros, shared with all children; a page of them if nothing else is said.
 #[derive(Debug)]
-pub struct Page(NonNull<[AtomicU64; WORDS]>);
+pub struct Page<const COUNT: usize = WORDS>(NonNull<[AtomicU64; COUNT]>);
 
 // SAFETY: atomics may be used from any thread, and the mapping is nobody's in particular.
-unsafe impl Send for Page {}
+unsafe impl<const COUNT: usize> Send for Page<COUNT> {}
 // SAFETY: as above.
-unsafe impl Sync for Page {}
+unsafe impl<const COUNT: usize> Sync for Page<COUNT> {}
 
-impl Page {
+impl<const COUNT: usize> Page<COUNT> {
     /// Maps one.
     ///
     /// # Panics
@@ -29,7 +29,7 @@ impl Page {
         let page = unsafe {
             libc::mmap(
                 ptr::null_mut(),
-                WORDS * 8,
+                COUNT * 8,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED | libc::MAP_ANONYMOUS,
                 -1,
@@ -41,14 +41,14 @@ impl Page {
     }
 }
 
-impl Default for Page {
+impl<const COUNT: usize> Default for Page<COUNT> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Deref for Page {
-    type Target = [AtomicU64; WORDS];
+impl<const COUNT: usize> Deref for Page<COUNT> {
+    type Target = [AtomicU64; COUNT];
 
     fn deref(&self) -> &Self::Target {
         // SAFETY: mapped until the drop, zeros at first, and only ever used as atomics.
@@ -56,9 +56,9 @@ impl Deref for Page {
     }
 }
 
-impl Drop for Page {
+impl<const COUNT: usize> Drop for Page<COUNT> {
     fn drop(&mut self) {
         // SAFETY: mapped in `new`, and borrowed by nobody any more.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), WORDS * 8) };
+        unsafe { libc::munmap(self.0.as_ptr().cast(), COUNT * 8) };
     }
 }

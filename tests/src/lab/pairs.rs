@@ -27,6 +27,8 @@ pub enum Repairer {
     Looking,
     /// A newcomer on the victim's side.
     Coming,
+    /// A sender that has found the ring full for long.
+    Waiting,
 }
 
 /// What becomes of the repairer.
@@ -63,32 +65,63 @@ impl PairCell {
                     Op::Ack => kind.many_receivers(),
                     _ => kind.many_senders(),
                 };
-                for repairer in [Repairer::Looking, Repairer::Coming] {
-                    for end in [End::Killed, End::Stopped] {
-                        // Nobody can do anything while the only receiver is stopped.
-                        let alone = !kind.many_receivers() && repairer == Repairer::Looking;
-                        let long = form == FormName::Long && repairer == Repairer::Coming;
-                        if !open || long || alone && end == End::Stopped {
-                            continue;
-                        }
-                        let cell = Cell {
+                if !open {
+                    continue;
+                }
+                for (repairer, end) in Self::repairs(kind, op, form) {
+                    let pair = |order, fill| Self {
+                        cell: Cell {
                             kind,
-                            order: Order::Total,
+                            order,
                             form,
                             op,
-                            fill: Fill::Empty,
+                            fill,
                             start: Start::Index,
-                        };
-                        cells.push(Self {
-                            cell,
-                            repairer,
-                            end,
-                        });
+                        },
+                        repairer,
+                        end,
+                    };
+                    if repairer == Repairer::Waiting {
+                        cells.push(pair(Order::Total, Fill::Full));
+                        continue;
+                    }
+                    cells.push(pair(Order::Total, Fill::Empty));
+                    // The rest differs little, so it is not done in every form.
+                    if end == End::Stopped || form == FormName::Long {
+                        continue;
+                    }
+                    if kind.many_senders() {
+                        cells.push(pair(Order::PerSender, Fill::Empty));
+                    }
+                    if op == Op::Send {
+                        cells.push(pair(Order::Total, Fill::Full));
                     }
                 }
             }
         }
         cells
+    }
+
+    /// Who can repair what the victim leaves, and what becomes of that one.
+    fn repairs(kind: Kind, op: Op, form: FormName) -> Vec<(Repairer, End)> {
+        let mut repairs = vec![];
+        for repairer in [Repairer::Looking, Repairer::Coming, Repairer::Waiting] {
+            for end in [End::Killed, End::Stopped] {
+                // Nobody can do anything while the only one of a side is stopped.
+                let alone = match repairer {
+                    Repairer::Looking => !kind.many_receivers(),
+                    Repairer::Coming => false,
+                    Repairer::Waiting => !kind.many_senders(),
+                };
+                let long = form == FormName::Long && repairer == Repairer::Coming;
+                // Whoever finds the ring full before the victim comes is not kept waiting by a claim.
+                let full = repairer == Repairer::Waiting && op != Op::Ack;
+                if !(long || full || alone && end == End::Stopped) {
+                    repairs.push((repairer, end));
+                }
+            }
+        }
+        repairs
     }
 
     /// Its line in the table, empty.
@@ -100,12 +133,19 @@ impl PairCell {
         let repairer = match self.repairer {
             Repairer::Looking => "looking",
             Repairer::Coming => "coming",
+            Repairer::Waiting => "waiting",
         };
         let end = match self.end {
             End::Killed => "killed",
             End::Stopped => "stopped",
         };
-        format!("pair {} {repairer} {end}", self.cell.op.name())
+        let state = match (self.cell.order, self.cell.fill) {
+            (Order::PerSender, _) => ", per sender",
+            // It waits because the ring is full.
+            (_, Fill::Full) if self.repairer != Repairer::Waiting => ", full",
+            _ => "",
+        };
+        format!("pair {} {repairer} {end}{state}", self.cell.op.name())
     }
 
     /// What the repairer does.
@@ -114,6 +154,17 @@ impl PairCell {
             (Repairer::Looking, _) => Op::VoidsLooking,
             (Repairer::Coming, Op::Ack) => Op::ReturnsComing,
             (Repairer::Coming, _) => Op::VoidsComing,
+            (Repairer::Waiting, _) => Op::ReturnsFull,
+        }
+    }
+
+    /// Records that others commit behind the victim's open claim.
+    fn behind(&self) -> usize {
+        match (self.cell.order, self.repairer) {
+            (_, _) if self.cell.fill == Fill::Full => usize::MAX,
+            // They would be taken instead of it.
+            (Order::PerSender, Repairer::Looking) => 0,
+            _ => 2,
         }
     }
 }
@@ -138,18 +189,25 @@ impl<F: Form, K: Protocol> Scene<F, K> {
                 Op::Ack => Op::Return,
                 _ => Op::Abort,
             },
+            // Behind a claim it fills later.
+            fill: match pair.cell.op {
+                Op::Ack => pair.cell.fill,
+                _ => Fill::Empty,
+            },
             ..pair.cell
         })
         .map_err(hung)?;
         let mut repairer = None;
-        if pair.repairer == Repairer::Looking {
-            if !K::KIND.many_receivers() {
-                stage.receiver = None;
+        if pair.repairer != Repairer::Coming {
+            match pair.repairer {
+                Repairer::Waiting if !K::KIND.many_senders() => stage.sender = None,
+                Repairer::Looking if !K::KIND.many_receivers() => stage.receiver = None,
+                _ => {}
             }
             let looking = stage.victim(pair.repair());
             repairer = Some(looking.map_err(|error| hung(said(error)))?);
         }
-        if pair.cell.op == Op::Ack {
+        if pair.cell.op == Op::Ack && stage.old.is_empty() {
             stage.fill(OLD, 1).map_err(hung)?;
         }
         Ok(Self { stage, repairer })
@@ -168,8 +226,7 @@ impl<F: Form, K: Protocol> Scene<F, K> {
         }
         victim.kill();
         if pair.cell.op != Op::Ack {
-            // What others commit behind an open claim.
-            self.stage.fill(AFTER, 2).map_err(hung)?;
+            self.stage.fill(AFTER, pair.behind()).map_err(hung)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! counts as a survivor that hung.
 
 use super::cell::{Cell, FormName};
+use super::crowd::{CrowdCell, kill as kill_in_crowd};
 use super::form::{Long, Short, Typed};
 use super::kill::{Choice, Report, kill};
 use super::names::{NameCell, kill as kill_names};
@@ -14,7 +15,7 @@ use super::row::Row;
 use super::stage::spawn;
 use super::stops::{StopCell, stop as stop_all};
 use super::watch::Watch;
-use annulus::{Kind, Mpmc, Mpsc, RingOptions, Spmc, Spsc};
+use annulus::{Kind, Mpmc, Mpsc, Spmc, Spsc};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill as signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -57,6 +58,8 @@ pub enum Task {
     Pair(PairCell),
     /// A stop after every instruction.
     Stop(StopCell),
+    /// A death after every instruction, while others use the ring.
+    Crowd(CrowdCell),
 }
 
 /// Calls a generic function with the form and the kind that a cell names.
@@ -86,7 +89,9 @@ impl Task {
         let names = NameCell::all().into_iter().map(Self::Name);
         let pairs = PairCell::all().into_iter().map(Self::Pair);
         let stops = StopCell::all().into_iter().map(Self::Stop);
-        kills.chain(names).chain(pairs).chain(stops).collect()
+        let crowds = CrowdCell::all().into_iter().map(Self::Crowd);
+        let alone = kills.chain(names).chain(pairs).chain(stops);
+        alone.chain(crowds).collect()
     }
 
     /// One of each scenario, and of many scenarios one in two: others with another seed.
@@ -115,6 +120,7 @@ impl Task {
             Self::Name(cell) => cell.row(),
             Self::Pair(pair) => pair.row(),
             Self::Stop(cell) => cell.row(),
+            Self::Crowd(cell) => cell.row(),
         }
     }
 
@@ -135,6 +141,10 @@ impl Task {
                 let cell = &pair.cell;
                 typed!(cell, kill_pairs(pair, choice(4), watch))
             }
+            Self::Crowd(crowd) => {
+                let (CrowdCell(cell), seed) = (crowd, settings.seed);
+                typed!(cell, kill_in_crowd(crowd, choice(4), seed, watch))
+            }
         }
     }
 }
@@ -146,6 +156,7 @@ impl fmt::Display for Task {
             Self::Name(cell) => write!(f, "{cell}"),
             Self::Pair(pair) => write!(f, "{pair}"),
             Self::Stop(cell) => write!(f, "{cell}"),
+            Self::Crowd(cell) => write!(f, "{cell}"),
         }
     }
 }
@@ -180,6 +191,18 @@ pub fn processors() -> Vec<usize> {
     (0..CpuSet::count()).filter(is_allowed).collect()
 }
 
+/// The processors that our parent may use and we may not; ours, if there are no others.
+pub fn elsewhere() -> Vec<usize> {
+    let ours = processors();
+    let all = sched_getaffinity(nix::unistd::getppid());
+    let others = |number: &usize| {
+        let allowed = all.is_ok_and(|all| all.is_set(*number).unwrap_or(false));
+        allowed && !ours.contains(number)
+    };
+    let others: Vec<_> = (0..CpuSet::count()).filter(others).collect();
+    if others.is_empty() { ours } else { others }
+}
+
 /// Keeps this process, and what it forks, on these processors.
 pub fn stay_on(numbers: &[usize]) {
     let mut set = CpuSet::new();
@@ -188,68 +211,6 @@ pub fn stay_on(numbers: &[usize]) {
         let _ = set.set(number);
     }
     let _ = sched_setaffinity(Pid::from_raw(0), &set);
-}
-
-/// Handles under load on a ring of their own: a sender and a receiver, each a process, on one processor.
-pub struct Busy {
-    page: Page,
-    pids: [Pid; 2],
-}
-
-impl Busy {
-    /// They begin.
-    ///
-    /// # Panics
-    ///
-    /// If they cannot.
-    pub fn start(processor: usize) -> Self {
-        let mut options = RingOptions::new();
-        let ring = options.capacity(4096).memfd::<[u8], Mpmc>();
-        let ring = ring.expect("a ring can be made");
-        let fd = ring.as_fd().expect("it has a descriptor");
-        let page = Page::new();
-        let open = || {
-            stay_on(&[processor]);
-            let own = fd.try_clone_to_owned().expect("a descriptor");
-            RingOptions::new()
-                .from_fd::<[u8], Mpmc>(own)
-                .expect("the ring opens")
-        };
-        let send = || {
-            let mut sender = open().sender().expect("a place is free");
-            for number in 0u64.. {
-                sender
-                    .send(&number.to_le_bytes())
-                    .expect("somebody receives");
-            }
-        };
-        let receive = || {
-            let mut receiver = open().receiver().expect("a place is free");
-            let mut buffer = Vec::new();
-            for number in 0u64.. {
-                receiver.recv(&mut buffer).expect("somebody sends");
-                assert_eq!(buffer, number.to_le_bytes(), "the load's own records");
-                page[0].store(number + 1, Relaxed);
-            }
-        };
-        let pids = [spawn(receive), spawn(send)].map(|pid| pid.expect("a process can be started"));
-        Self { page, pids }
-    }
-
-    /// Ends them. Returns how many records they passed on; that is none if they failed.
-    pub fn stop(self) -> u64 {
-        let passed = self.page[0].load(Relaxed);
-        let mut well = true;
-        for pid in self.pids {
-            let running = waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
-            well &= running;
-            if running {
-                let _ = signal(pid, Signal::SIGKILL);
-                let _ = waitpid(pid, None);
-            }
-        }
-        if well { passed } else { 0 }
-    }
 }
 
 /// Runs the tasks. `done` is told of each, `fault` of what was wrong.

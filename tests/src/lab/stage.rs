@@ -73,7 +73,7 @@ pub struct Stage<F: Form, K: Protocol> {
 }
 
 /// Opens the ring as another process does.
-fn open<F: Form, K: Protocol>(fd: BorrowedFd<'_>) -> Ring<F::Message, K> {
+pub fn open<F: Form, K: Protocol>(fd: BorrowedFd<'_>) -> Ring<F::Message, K> {
     let own = fd.try_clone_to_owned().expect("a descriptor");
     RingOptions::new().from_fd(own).expect("the ring opens")
 }
@@ -92,17 +92,8 @@ impl<F: Form, K: Protocol> Stage<F, K> {
     pub fn set(cell: &Cell) -> Result<Self> {
         let mut options = RingOptions::new();
         options.capacity(F::capacity(K::KIND)).order(cell.order);
-        // A ring of one sender and one receiver may have other units than cells.
-        let units = match (
-            K::KIND.many_senders() || K::KIND.many_receivers(),
-            cell.form,
-        ) {
-            (true, _) => 64,
-            (false, super::cell::FormName::Typed) => 8,
-            (false, _) => 128,
-        };
         options.max_tries(u32::from(cell.op.condemns()));
-        options.start_at(cell.start.position(units));
+        options.start_at(cell.start.position(cell.units()));
         let ring = options.memfd::<F::Message, K>().map_err(said)?;
         let mut stage = Self::around(ring)?;
         match cell.op {
@@ -140,12 +131,21 @@ impl<F: Form, K: Protocol> Stage<F, K> {
         Ok(Self {
             sender: Some(sender),
             receiver: Some(receiver),
+            ..Self::bare(ring)
+        })
+    }
+
+    /// A stage around a ring, without survivors.
+    pub fn bare(ring: Ring<F::Message, K>) -> Self {
+        Self {
+            sender: None,
+            receiver: None,
             ring,
             old: vec![],
             helper: None,
             due: true,
             page: Page::new(),
-        })
+        }
     }
 
     /// Sends so many old records.

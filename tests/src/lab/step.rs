@@ -309,11 +309,20 @@ impl Victim {
     /// As [`fork`](Self::fork).
     pub fn walk(&mut self, steps: usize) -> Result<usize, Error> {
         for done in 0..steps {
-            if let Stepped::Mark = self.step()? {
+            if !self.tick()? {
                 return Ok(done + 1);
             }
         }
         Ok(steps)
+    }
+
+    /// Executes one instruction. False if the second mark is next.
+    ///
+    /// # Errors
+    ///
+    /// As [`fork`](Self::fork).
+    pub fn tick(&mut self) -> Result<bool, Error> {
+        self.step().map(|stepped| !matches!(stepped, Stepped::Mark))
     }
 
     /// Goes from the first mark to step `step` of a trace that was recorded in another child.

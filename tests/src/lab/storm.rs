@@ -6,7 +6,8 @@
 //! - what was committed arrives once. At most once, a record may be missing for each killed receiver, which had
 //!   taken it: typed records land where they can be read after the receiver's death, so a missing one must lie
 //!   there, or have been received by value. At least once, a record arrives again only if a receiver was killed while it held it, and is marked as
-//!   a repeat wherever receivers have words for that;
+//!   a repeat wherever receivers have words for that; where tries are limited, what came back too often is a dead letter,
+//!   which the supervisor takes out and counts as arrived;
 //! - what was begun and not committed when its sender was killed arrives once or not at all;
 //! - what was given up never arrives, nothing arrives in pieces, and every receiver gets each sender's records in
 //!   their order;
@@ -47,6 +48,9 @@ const END: Duration = Duration::from_secs(20);
 /// Records sent and received that must be a few laps of every ring here.
 const LAPS: u64 = 1000;
 
+/// Dead letters bar the way until somebody looks for them.
+const BETWEEN_LETTERS: Duration = Duration::from_micros(500);
+
 /// Longer than anybody may stand still.
 const STALL: Duration = Duration::from_millis(1500);
 
@@ -79,17 +83,24 @@ impl Plan {
                     continue;
                 }
                 for typed in [true, false] {
-                    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
-                        let seed = seed.wrapping_add(all.len() as u64);
-                        all.push(Self {
+                    for delivery in [
+                        Delivery::AtMostOnce,
+                        Delivery::AtLeastOnce,
+                        Delivery::DeadLetters,
+                    ] {
+                        let plan = Self {
                             kind,
                             typed,
                             order,
                             delivery,
                             kills,
                             pause,
-                            seed,
-                        });
+                            seed: seed.wrapping_add(all.len() as u64),
+                        };
+                        // Nobody counts tries where receivers have no words.
+                        if delivery != Delivery::DeadLetters || plan.marks_repeats() {
+                            all.push(plan);
+                        }
                     }
                 }
             }
@@ -107,6 +118,7 @@ impl Plan {
         let acked = match self.delivery {
             Delivery::AtMostOnce => "",
             Delivery::AtLeastOnce => " acked",
+            Delivery::DeadLetters => " letters",
         };
         format!("storm {form}{order}{acked}")
     }
@@ -115,6 +127,15 @@ impl Plan {
         match self.delivery {
             Delivery::AtMostOnce => "at-most-once",
             Delivery::AtLeastOnce => "at-least-once",
+            Delivery::DeadLetters => "dead-letters",
+        }
+    }
+
+    /// How often a record may come back: once or twice, or without end.
+    fn max_tries(&self) -> u32 {
+        match self.delivery {
+            Delivery::DeadLetters => 1 + (self.seed / 2 % 2) as u32,
+            _ => 0,
         }
     }
 
@@ -215,10 +236,14 @@ fn act_with<F: Form, K: Protocol>(words: &[&str]) {
     let seed = seed.parse().expect("a number");
     match role {
         "send" => act::send::<F, K>(&ledger, &ring, life, seed),
-        "at-most-once" => {
-            act::receive::<F, K>(&ledger, &ring, life, seed, Delivery::AtMostOnce);
+        _ => {
+            let delivery = match role {
+                "at-most-once" => Delivery::AtMostOnce,
+                "at-least-once" => Delivery::AtLeastOnce,
+                _ => Delivery::DeadLetters,
+            };
+            act::receive::<F, K>(&ledger, &ring, life, seed, delivery);
         }
-        _ => act::receive::<F, K>(&ledger, &ring, life, seed, Delivery::AtLeastOnce),
     }
 }
 
@@ -246,6 +271,7 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
     fn new(plan: &'a Plan, program: &'a Path) -> Self {
         let mut options = RingOptions::new();
         options.capacity(F::capacity()).order(plan.order);
+        options.max_tries(plan.max_tries());
         // Beginning just before the positions' end, in every other storm.
         options.start_at(if plan.seed.is_multiple_of(2) {
             0
@@ -363,13 +389,43 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
     /// Sleeps so long, and looks whether anything goes on meanwhile.
     fn watch(&mut self, time: Duration) {
         let until = Instant::now() + time;
+        let pause = match self.plan.delivery {
+            Delivery::DeadLetters => BETWEEN_LETTERS,
+            _ => Duration::from_millis(20),
+        };
         loop {
+            self.bury();
             self.pulse.feel(self.ledger.progress(self.lives));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            std::thread::sleep(left.min(Duration::from_millis(20)));
+            std::thread::sleep(left.min(pause));
+        }
+    }
+
+    /// Takes the dead letters out and writes them down.
+    fn bury(&mut self) {
+        if self.plan.delivery != Delivery::DeadLetters {
+            return;
+        }
+        let inspector = self.ring.inspector();
+        for letter in inspector.dead_letters() {
+            let stamp = inspector
+                .read_dead(&letter)
+                .and_then(|bytes| F::letter(&bytes));
+            let Some(stamp) = stamp.filter(|stamp| self.ledger.is_drawn(stamp.message)) else {
+                self.outcome.torn += 1;
+                continue;
+            };
+            if letter.tries < u64::from(self.plan.max_tries()) {
+                self.outcome
+                    .fault(format!("too early for a dead letter: {letter:?}"));
+            }
+            // Nobody else drains.
+            if !inspector.discard_dead(letter) || !self.outcome.letters.insert(stamp.message) {
+                self.outcome.duplicated += 1;
+            }
         }
     }
 
@@ -383,6 +439,7 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
             self.outcome.fault(format!("no place for a sender: {why}"));
         }
         self.await_end(false);
+        self.bury();
         match self.ring.receiver() {
             Err(why) => self
                 .outcome
@@ -444,6 +501,7 @@ impl<'a, F: Form, K: Protocol> Storm<'a, F, K> {
                 self.outcome.fault(format!("a {side} does not end"));
                 return self.kill_all(sends);
             }
+            self.bury();
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -375,17 +375,7 @@ impl<'a, F: Form, K: Protocol> Survivors<'a, F, K> {
                 format!("record {hole:#x} was committed and did not arrive"),
             );
         }
-        let allowed = match op {
-            Op::Recv
-            | Op::RecvWakes
-            | Op::VoidsLast
-            | Op::VoidsLooking
-            | Op::VoidsSleeping
-            | Op::ReturnsLooking => 1,
-            Op::RecvBatch => BATCH,
-            Op::Ack | Op::Discard => usize::from(stage.seen()),
-            _ => 0,
-        };
+        let allowed = self.cell.takes(stage.seen());
         if op == Op::RecvWakes && count(number(HELPER, 0)) == 0 {
             return fault(Sort::Lost, "what the woken sender sent did not arrive");
         }

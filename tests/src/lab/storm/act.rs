@@ -125,6 +125,8 @@ pub enum Delivery {
     AtMostOnce,
     /// `peek` and release.
     AtLeastOnce,
+    /// The same, and what comes back too often is a dead letter.
+    DeadLetters,
 }
 
 /// Receives until the end of the ring.
@@ -155,7 +157,11 @@ pub fn receive<F: Form, K: Protocol>(
                     F::receive(&mut receiver, take, &mut space).map(|stamp| book.arrival(stamp, 0))
                 }
                 Delivery::AtLeastOnce => {
-                    look::<F, K>(&mut receiver, wait, &mut space, &mut book, &mut dice)
+                    look::<F, K>(&mut receiver, wait, &mut space, &mut book, &mut dice, 16)
+                }
+                // Each bars the way until it is found.
+                Delivery::DeadLetters => {
+                    look::<F, K>(&mut receiver, wait, &mut space, &mut book, &mut dice, 32)
                 }
             };
             match taken {
@@ -174,13 +180,14 @@ pub fn receive<F: Form, K: Protocol>(
     }
 }
 
-/// Takes a record at least once; now and then, gives it back.
+/// Takes a record at least once; one time in so many, gives it back.
 fn look<F: Form, K: Protocol>(
     receiver: &mut Receiver<F::Carried, K>,
     wait: bool,
     space: &mut F::Space<'_>,
     book: &mut Book<'_>,
     dice: &mut Dice,
+    times: u64,
 ) -> Result<(), TryRecvError> {
     let peeked = if wait {
         receiver.peek()?
@@ -189,7 +196,7 @@ fn look<F: Form, K: Protocol>(
     };
     let stamp = F::held(&peeked, space);
     dwell(dice.below(4) == 0);
-    if dice.below(16) == 0 {
+    if dice.below(times) == 0 {
         // Given back.
         return Ok(());
     }

@@ -88,6 +88,9 @@ pub trait Form {
         space: &mut Self::Space<'_>,
     ) -> Option<Stamp>;
 
+    /// What a dead letter is; nothing if it is torn.
+    fn letter(bytes: &[u8]) -> Option<Stamp>;
+
     /// The working space: typed messages go to `landing`.
     fn space(landing: &mut [[u64; WORDS]; 1]) -> Self::Space<'_>;
 
@@ -191,6 +194,10 @@ impl Form for Typed {
         Stamp::of_words(&peeked.read())
     }
 
+    fn letter(bytes: &[u8]) -> Option<Stamp> {
+        Stamp::of_words(&bytemuck::try_pod_read_unaligned(bytes).ok()?)
+    }
+
     fn space(landing: &mut [[u64; WORDS]; 1]) -> Self::Space<'_> {
         landing
     }
@@ -267,6 +274,10 @@ impl Form for Bytes {
     ) -> Option<Stamp> {
         peeked.read(record);
         Stamp::of_bytes(record, space)
+    }
+
+    fn letter(bytes: &[u8]) -> Option<Stamp> {
+        Stamp::of_bytes(bytes, &mut Vec::new())
     }
 
     fn space(_landing: &mut [[u64; WORDS]; 1]) -> Self::Space<'_> {
