@@ -15,7 +15,7 @@ use crate::layout::bell;
 use crate::lease::{Seat, Side};
 use crate::ring::Message;
 use crate::side::{RecvSide, SendSide};
-use crate::sync::{AcqRel, Acquire};
+use crate::sync::{AcqRel, Acquire, Relaxed};
 use crate::view::View;
 use crate::wait::{self, Patience};
 use crate::{futex, mpmc, recover, spsc};
