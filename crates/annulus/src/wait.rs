@@ -81,9 +81,9 @@ impl Patience {
         }
     }
 
-    /// The attempt after so many spins succeeded: the next wait may take twice as many.
-    fn rewarded(&mut self, spins: u32) {
-        self.spins = (2 * spins).clamp(FEW_SPINS, SPINS);
+    /// The other side is quick enough: the next wait may take its time again.
+    fn rewarded(&mut self) {
+        self.spins = SPINS;
     }
 
     /// So many spins were in vain.
@@ -156,10 +156,10 @@ pub(crate) fn until<R>(
 ) -> Option<R> {
     let expired = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
     let spins = patience.spins();
-    for spun in 0..spins {
+    for _ in 0..spins {
         spin();
         if let Some(done) = attempt(Look::Quickly) {
-            patience.rewarded(spun);
+            patience.rewarded();
             return Some(done);
         }
     }
