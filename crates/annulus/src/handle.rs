@@ -376,7 +376,6 @@ pub(crate) const fn unit<T: Message + ?Sized, K: Protocol>() -> usize {
 /// The range, rounded up to a word where reads are shared, is within a claim that nobody else has.
 #[inline]
 pub(crate) unsafe fn copy_in<K: Protocol>(view: &View, at: usize, from: *const u8, len: usize) {
-    view.payload.fetch_ahead(at, len);
     if shared_reads(K::KIND) {
         // SAFETY: the caller has the range alone to write; units are whole words.
         unsafe { view.payload.write_shared(at, from, len) };

@@ -427,8 +427,8 @@ impl SendSide for Tx {
             {
                 let next = position.wrapping_add(max);
                 store_hint(&self.view.header().tail, next);
-                self.view.fetch_sender_words(position, max);
                 self.cursor = next;
+                self.view.fetch_sender_words(position, max, self.free());
                 return Ok(Claim {
                     position,
                     units: max,
@@ -436,6 +436,12 @@ impl SendSide for Tx {
             }
         }
         self.claim_slowly(min, max, contiguous)
+    }
+
+    #[inline]
+    fn free(&self) -> u64 {
+        let limit = self.freed.wrapping_add(self.view.room());
+        limit.wrapping_sub(self.cursor)
     }
 
     #[inline]

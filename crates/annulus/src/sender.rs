@@ -141,6 +141,13 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
         self.side.view().header().data.word().load(Relaxed) & bell::CLOSED != 0
     }
 
+    /// Fetches the lines to be written next, ahead of those of `len` bytes at `at`.
+    #[inline]
+    fn fetch_ahead(&self, at: usize, len: usize) {
+        let free = || self.side.free() as usize * unit::<T, K>();
+        self.side.view().payload.fetch_ahead(at, len, free);
+    }
+
     /// Wakes receivers, if any sleep.
     #[inline]
     pub(crate) fn ring_data(&self) {
@@ -260,6 +267,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
     pub(crate) fn write(&mut self, position: u64, value: &T) {
         let view = self.side.view();
         let at = offset::<T, K>(view, position);
+        self.fetch_ahead(at, size_of::<T>());
         // SAFETY: the unit is claimed, and nobody else's until the commit.
         unsafe { copy_in::<K>(view, at, (&raw const *value).cast(), size_of::<T>()) };
     }
@@ -341,6 +349,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             let to_end = (view.geometry.units - view.index(claim.position)) as usize;
             let (first, second) = values[..count].split_at(to_end.min(count));
             let at = offset::<T, K>(view, claim.position);
+            self.fetch_ahead(at, size_of_val(first));
             // SAFETY: the units are claimed, and lie side by side.
             unsafe { copy_in::<K>(view, at, first.as_ptr().cast(), size_of_val(first)) };
             // SAFETY: likewise, from index 0 on.
@@ -501,6 +510,7 @@ impl<K: Protocol> Sender<[u8], K> {
     pub(crate) fn write(&mut self, position: u64, record: &[u8]) {
         let view = self.side.view();
         let at = offset::<[u8], K>(view, position);
+        self.fetch_ahead(at, RECORD_HEADER + record.len());
         // SAFETY: a claimed unit's first word.
         unsafe { view.payload.store_word(at, record.len() as u64) };
         // SAFETY: the claim has units for the header and for the record, rounded up.

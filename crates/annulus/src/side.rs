@@ -59,6 +59,9 @@ pub(crate) trait SendSide: Sized + Send + 'static {
     /// Takes `min` to `max` units. `contiguous` units do not cross the ring's end.
     fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked>;
 
+    /// Units from the last claim's end on that are free, by what we know: fewer than there are, perhaps.
+    fn free(&self) -> u64;
+
     /// Marks a later record of a claimed batch; the first is marked by `commit`.
     fn split(&mut self, position: u64, units: u64);
 

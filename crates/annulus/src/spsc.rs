@@ -91,12 +91,6 @@ impl Tx {
         self.pace.begin(freed.wrapping_sub(before));
         Ok(())
     }
-
-    /// Units that we may write, by our copies.
-    #[inline]
-    fn free(&self) -> u64 {
-        self.limit.wrapping_sub(self.tail)
-    }
 }
 
 impl SendSide for Tx {
@@ -160,6 +154,12 @@ impl SendSide for Tx {
             position: self.tail.wrapping_add(pad),
             units,
         })
+    }
+
+    /// By our copies. A claim is not counted before it is committed.
+    #[inline]
+    fn free(&self) -> u64 {
+        self.limit.wrapping_sub(self.tail)
     }
 
     /// Only a many-sided ring marks the records of a batch.

@@ -345,11 +345,12 @@ mod payload {
         }
 
         /// Fetches, to be written soon, lines that lie ahead of the `len` bytes at `at`: as many as begin in those. They were
-        /// last read on another processor, and are on their way here while others are written.
+        /// last read on another processor, and are on their way here while others are written. Not where fewer bytes than
+        /// that are `free`, from `at` on: it would take them from a reader that is not done with them.
         #[inline]
-        pub(crate) fn fetch_ahead(self, at: usize, len: usize) {
+        pub(crate) fn fetch_ahead(self, at: usize, len: usize, free: impl Fn() -> usize) {
             let to_line = at.wrapping_neg() % LINE;
-            if to_line >= len || len > LONG {
+            if to_line >= len || len > LONG || free() < len + AHEAD + LINE {
                 return;
             }
             for line in (at + to_line..at + len).step_by(LINE) {
@@ -503,7 +504,7 @@ mod payload {
         }
 
         /// A model has no caches.
-        pub(crate) fn fetch_ahead(self, _at: usize, _len: usize) {}
+        pub(crate) fn fetch_ahead(self, _at: usize, _len: usize, _free: impl Fn() -> usize) {}
 
         pub(crate) fn counted(self, at: usize, len: usize) {
             for done in (0..len).step_by(WORD) {

@@ -121,12 +121,14 @@ impl View {
         unsafe { &*word }
     }
 
-    /// Fetches, to be written soon, the line of senders' words that lies ahead of those of a claim, if the claim begins one.
+    /// Fetches, to be written soon, the line of senders' words that lies ahead of those of a claim, if the claim begins one
+    /// and that far from it all is free.
     #[inline]
-    pub(crate) fn fetch_sender_words(&self, position: u64, units: u64) {
+    pub(crate) fn fetch_sender_words(&self, position: u64, units: u64, free: u64) {
         const WORDS: u64 = (LINE / size_of::<u64>()) as u64;
-        if position & (WORDS - 1) < units {
-            let ahead = self.index(position.wrapping_add((AHEAD / size_of::<u64>()) as u64));
+        const WORDS_AHEAD: u64 = (AHEAD / size_of::<u64>()) as u64;
+        if position & (WORDS - 1) < units && free > WORDS_AHEAD + WORDS {
+            let ahead = self.index(position.wrapping_add(WORDS_AHEAD));
             fetch_to_write(self.senders.wrapping_add(ahead as usize).cast());
         }
     }
