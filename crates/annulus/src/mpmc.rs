@@ -401,7 +401,7 @@ impl SendSide for Tx {
     }
 
     /// The usual case in a few steps: there is room for all by what we know, and nobody claims before us.
-    #[inline]
+    #[inline(always)]
     fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
         let geometry = &self.view.geometry;
         // Relaxed: a hint.
@@ -412,7 +412,7 @@ impl SendSide for Tx {
             hint
         };
         let used = position.wrapping_sub(self.freed);
-        let fits = used.saturating_add(max) <= geometry.room()
+        let fits = used.saturating_add(max) <= self.view.room()
             && max <= self.widest
             && !(contiguous && max > geometry.units - self.view.index(position));
         if fits {
@@ -428,7 +428,8 @@ impl SendSide for Tx {
                 let next = position.wrapping_add(max);
                 store_hint(&self.view.header().tail, next);
                 self.cursor = next;
-                self.view.fetch_sender_words(position, max, self.free());
+                let free = self.view.room() - used;
+                self.view.fetch_sender_words(position, max, free);
                 return Ok(Claim {
                     position,
                     units: max,
@@ -522,7 +523,7 @@ impl Rx {
 
     /// The next value where the receivers have words, in the usual case: it lies where the hint or our floor says, and no
     /// record has come back. What it finds the walk would find.
-    #[inline]
+    #[inline(always)]
     fn glance_among_many(&mut self) -> Option<Found> {
         let geometry = self.view.geometry;
         let view = self.view;
@@ -807,7 +808,7 @@ impl RecvSide for Rx {
         &self.view
     }
 
-    #[inline]
+    #[inline(always)]
     fn glance(&mut self) -> Option<Found> {
         if self.fault.is_some() {
             return None;

@@ -28,6 +28,7 @@ pub(crate) struct View {
     pub(crate) payload: Payload,
     /// One less than the number of units.
     mask: u64,
+    room: u64,
     pub(crate) geometry: Geometry,
 }
 
@@ -52,6 +53,7 @@ impl View {
             receivers,
             payload,
             mask: geometry.units - 1,
+            room: geometry.room(),
             geometry,
         }
     }
@@ -74,6 +76,7 @@ impl View {
             receivers: at(geometry.receivers_at).cast(),
             payload,
             mask: geometry.units - 1,
+            room: geometry.room(),
             geometry,
         }
     }
@@ -156,7 +159,7 @@ impl View {
     /// The longest possible distance between two positions of a ring in use.
     #[inline]
     pub(crate) fn room(&self) -> u64 {
-        self.geometry.room()
+        self.room
     }
 
     /// Fills a fresh region of zeros. `start` is the first position; the magic comes last.
