@@ -50,15 +50,20 @@ impl Pace {
     }
 
     /// The run is over: waits if it was short. Says whether it did.
-    #[cold]
+    #[inline]
     pub(crate) fn wait(&mut self) -> bool {
         let due = self.is_due();
         self.run = 0;
         if due {
-            for _ in 0..PAUSES {
-                spin();
-            }
+            pause();
         }
         due
+    }
+}
+
+#[cold]
+fn pause() {
+    for _ in 0..PAUSES {
+        spin();
     }
 }

@@ -353,11 +353,13 @@ mod payload {
             if to_line >= len || len > LONG || free() < len + AHEAD + LINE {
                 return;
             }
-            for line in (at + to_line..at + len).step_by(LINE) {
+            let mut line = at + to_line;
+            while line < at + len {
                 // At the ring's end there is nothing ahead; the first lines of a lap come when they are written.
                 if line + AHEAD < self.len {
                     fetch_to_write(self.base.wrapping_add(line + AHEAD));
                 }
+                line += LINE;
             }
         }
 
