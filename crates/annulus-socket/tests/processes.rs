@@ -17,9 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An actor's life, when this program is run as one.
+/// What the other process does. Not a test, unless this is the other process.
 #[test]
-#[ignore = "is the other process of other tests"]
 fn actor() {
     live();
 }
