@@ -38,8 +38,9 @@ pub const FAILED: u64 = u64::MAX - 1;
 /// Looks in vain after which a handle inspects what the dead left.
 pub const LOOKS: usize = 4096;
 
-/// How long a helper sleeps at most. The test of a hang is another one.
-const SLEEP: Duration = Duration::from_secs(5);
+/// How long a helper sleeps at most. The test of a hang is another one, which does not count how long others had the
+/// processor; this is by the clock, so it is long, but shorter than what a worker is given up after.
+const SLEEP: Duration = Duration::from_secs(20);
 
 /// Words of the shared page: what the victim's call returned, as 1 + the records sent or received; 0 before it returned.
 const TOLD: usize = 0;
