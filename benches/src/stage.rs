@@ -120,6 +120,7 @@ impl Stage {
                 Ok(ForkResult::Parent { child }) => living.push(child),
                 Ok(ForkResult::Child) => {
                     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+                    hurry();
                     alarm::set(limit.as_secs() as u32);
                     leave(&place, &guarded(body));
                 }
@@ -172,6 +173,16 @@ fn end(living: &[Pid]) {
         // It may have ended by itself.
         let _ = kill(child, Signal::SIGKILL);
     }
+}
+
+/// Puts this process before all ordinary ones, if it may, so that a busy machine disturbs it less: in a session of its
+/// own, because the kernel shares processors between sessions first (autogroups). All actors of a measurement are equal
+/// to each other. Where any of it is refused, it is measured as it is, and the disturbances are counted.
+fn hurry() {
+    let _ = nix::unistd::setsid();
+    let _ = fs::write("/proc/self/autogroup", "-20");
+    // SAFETY: changes the priority of this process and nothing else.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 }
 
 /// Runs a body whose panic is a failure.
