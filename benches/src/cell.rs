@@ -13,6 +13,7 @@ use crate::stage::Stage;
 use crate::stats::{Estimate, median};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Does its work once.
 pub type Measure = fn(&Stage) -> Result<Sample, String>;
@@ -73,6 +74,8 @@ pub enum Bound {
 /// What is to be reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
+    /// Which of the other figures it is about; nothing for the figure itself.
+    pub figure: Option<&'static str>,
     /// Compared with whom.
     pub against: Against,
     /// And how far.
@@ -90,6 +93,14 @@ pub struct Cell {
     pub unit: &'static str,
     /// Messages that a queue is to hold.
     pub capacity: usize,
+    /// The longest record in bytes, where messages are byte records.
+    pub record: usize,
+    /// Of the capacity of the slowest subject, the share at which messages are sent on schedule.
+    pub share: Option<f64>,
+    /// Rounds, if not as many as in other cells.
+    pub rounds: Option<usize>,
+    /// The time of a subject's work in a round, if not that of other cells.
+    pub time: Option<Duration>,
     /// Who does the work; ours first.
     pub subjects: Vec<Subject>,
     /// What is to be reached.
@@ -181,7 +192,15 @@ impl Cell {
     ///
     /// What the first subject said that failed: then there are no figures.
     pub fn run(&self, stage: &mut Stage, rounds: usize) -> Result<Outcome, String> {
+        let usual = stage.time;
         stage.capacity = self.capacity;
+        stage.record = self.record;
+        stage.time = self.time.unwrap_or(usual);
+        stage.interval = match self.share {
+            Some(share) => self.slowest(stage)? / share,
+            None => 0.0,
+        };
+        let rounds = self.rounds.unwrap_or(rounds);
         let count = self.subjects.len();
         let mut samples = vec![Vec::with_capacity(rounds); count];
         for round in 0..rounds {
@@ -199,7 +218,24 @@ impl Cell {
                 samples[number].push(sample);
             }
         }
+        stage.time = usual;
         Ok(self.outcome(&samples))
+    }
+
+    /// Nanoseconds a message of the slowest subject, by the median of three measurements.
+    fn slowest(&self, stage: &mut Stage) -> Result<f64, String> {
+        stage.interval = 0.0;
+        let mut slowest: f64 = 0.0;
+        for subject in &self.subjects {
+            let mut each = [0.0; 3];
+            for value in &mut each {
+                *value = (subject.measure)(stage)
+                    .map_err(|said| format!("{}: {}: {said}", self.name, subject.name))?
+                    .value;
+            }
+            slowest = slowest.max(median(&each));
+        }
+        Ok(slowest)
     }
 
     fn outcome(&self, samples: &[Vec<Sample>]) -> Outcome {
@@ -235,8 +271,11 @@ impl Cell {
                 goal: Some(goal_figure),
                 ..blank.clone()
             };
-            let (against, figures) = self.against(goal.against, rows, samples);
-            entry.against = against;
+            let (against, figures) = self.against(goal, rows, samples);
+            entry.against = match goal.figure {
+                Some(figure) => format!("{figure}: {against}"),
+                None => against,
+            };
             let Some(pairs) = figures else {
                 return entry;
             };
@@ -294,7 +333,7 @@ impl Cell {
     /// Whom a goal is about, and the pairs of our and their figures.
     fn against(
         &self,
-        against: Against,
+        goal: &Goal,
         rows: &[Row],
         samples: &[Vec<Sample>],
     ) -> (String, Option<Pairs>) {
@@ -304,18 +343,20 @@ impl Cell {
                 .min_by(|(_, one), (_, other)| one.median.total_cmp(&other.median))
                 .map(|(number, _)| number)
         };
-        let (number, what) = match against {
+        let (number, what) = match goal.against {
             Against::Best => (fastest(&|row| row.role == Role::Peer), "the best peer"),
             Against::Of(names) => (fastest(&|row| names.contains(&row.subject)), ""),
             Against::Limit => (fastest(&|row| row.role == Role::Limit), "the limit"),
             Against::Figure(figure) => {
-                let ours = samples[0].iter().map(|sample| (sample.value, figure));
-                let pairs = Pairs {
-                    pairs: ours.collect(),
-                    dropped: 0,
-                    disturbed: 0,
-                };
-                return (format!("{figure} {}", self.unit), Some(pairs));
+                let mut pairs = Pairs::of(&samples[0], &samples[0], goal.figure);
+                for (_, theirs) in &mut pairs.pairs {
+                    *theirs = figure;
+                }
+                let unit = if goal.figure.is_none() { self.unit } else { "" };
+                return (
+                    format!("{figure} {unit}").trim_end().to_owned(),
+                    Some(pairs),
+                );
             }
         };
         match number {
@@ -325,7 +366,10 @@ impl Cell {
                     "" => name.to_owned(),
                     what => format!("{what}, {name}"),
                 };
-                (text, Some(Pairs::of(&samples[0], &samples[number])))
+                (
+                    text,
+                    Some(Pairs::of(&samples[0], &samples[number], goal.figure)),
+                )
             }
             None => (format!("{what}, which this run does not have"), None),
         }
@@ -333,7 +377,7 @@ impl Cell {
 }
 
 fn row(subject: &Subject, ours: &[Sample], theirs: &[Sample]) -> Row {
-    let pairs = Pairs::of(ours, theirs);
+    let pairs = Pairs::of(ours, theirs, None);
     let ratios: Vec<f64> = pairs
         .pairs
         .iter()
@@ -371,14 +415,18 @@ struct Pairs {
 
 impl Pairs {
     /// The pairs that nothing disturbed; at least half of them, with those that were disturbed least.
-    fn of(ours: &[Sample], theirs: &[Sample]) -> Self {
+    fn of(ours: &[Sample], theirs: &[Sample], figure: Option<&str>) -> Self {
+        let value = |sample: &Sample| match figure {
+            Some(figure) => sample.more.get(figure).copied().unwrap_or(f64::NAN),
+            None => sample.value,
+        };
         let weight = |one: Disturbance, other: Disturbance| one.weight() + other.weight();
         let mut all: Vec<_> = ours
             .iter()
             .zip(theirs)
             .map(|(ours, theirs)| {
                 let weight = weight(ours.disturbance, theirs.disturbance);
-                (weight, (ours.value, theirs.value))
+                (weight, (value(ours), value(theirs)))
             })
             .collect();
         all.sort_by_key(|&(weight, _)| weight);

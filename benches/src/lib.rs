@@ -17,16 +17,24 @@
 //!
 //! No figure comes from a run in which a check failed: every receiver checks the number and every byte of every message.
 
+pub mod bare;
 pub mod cell;
 pub mod cells;
+pub mod chart;
 pub mod clock;
+pub mod delays;
 pub mod disturbance;
+pub mod document;
 pub mod drive;
+pub mod hot;
+pub mod limits;
 pub mod message;
 pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;
 pub mod queue;
+pub mod record;
 pub mod report;
 pub mod stage;
 pub mod stats;
+pub mod still;

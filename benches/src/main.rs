@@ -1,19 +1,19 @@
 //! `annulus-bench`: see the library's documentation, and `annulus-bench --help`.
 
-use annulus_bench::cell::Cell;
-use annulus_bench::cells;
+use annulus_bench::cell::{Cell, Outcome};
+use annulus_bench::document::{self, Part};
 use annulus_bench::report::{Report, text};
 use annulus_bench::stage::Stage;
+use annulus_bench::{cells, hot};
 use clap::{Parser, Subcommand};
 use std::env;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 /// What the machine allows, and what Annulus and other queues make of it.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "annulus-bench", version)]
 struct Cli {
     #[command(subcommand)]
     command: What,
@@ -21,8 +21,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Ours beside other projects' queues.
+    /// The machine by itself: lines, copies, locked operations, the kernel.
+    Limits(Run),
+    /// Ours beside other projects' queues, each cell with what is to be reached in it.
     Peers(Run),
+    /// Ours by itself: sizes, crowds, batches, ways to wait, capacities.
+    Matrix(Run),
+    /// All of it, written down as docs/performance.md with its charts and raw data.
+    Report(Run),
+    /// Sends and receives COUNT messages in one thread, for callgrind to count. Without a path, names the paths.
+    #[command(hide = true)]
+    Hot {
+        path: Option<String>,
+        #[arg(default_value_t = 1000)]
+        count: u64,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +44,7 @@ struct Run {
     #[arg(long)]
     quick: bool,
 
-    /// Only cells with these names, or whose names begin so.
+    /// Only cells whose names begin so.
     #[arg(long, value_name = "CELL", num_args = 1..)]
     only: Vec<String>,
 
@@ -56,15 +69,19 @@ struct Run {
     inject_fault: bool,
 }
 
-/// Rounds, and the time of a subject's work in one.
-const FULL: (u16, u16) = (21, 250);
-const QUICK: (u16, u16) = (5, 25);
+/// Rounds, and milliseconds of a subject's work in one.
+const FULL: (u16, u16) = (21, 200);
+const QUICK: (u16, u16) = (5, 20);
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let done = match &command {
-        What::Peers(_) if !cfg!(feature = "peers") => again_with_peers(),
-        What::Peers(run) => measure(run, cells::peers()),
+        What::Peers(_) | What::Report(_) if !cfg!(feature = "peers") => again_with_peers(),
+        What::Limits(run) => one(run, cells::limits()),
+        What::Peers(run) => one(run, cells::peers()),
+        What::Matrix(run) => one(run, cells::matrix()),
+        What::Report(run) => all(run),
+        What::Hot { path, count } => execute(path.as_deref(), *count),
     };
     match done {
         Ok(code) => code,
@@ -78,37 +95,26 @@ fn main() -> ExitCode {
 /// Has cargo build this program with the peers, and runs that.
 fn again_with_peers() -> Result<ExitCode, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    eprintln!("annulus-bench: built without other queues; building with `--features peers`");
+    eprintln!("annulus-bench: built without other queues; runs again with `--features peers`");
     let mut command = Command::new(cargo);
-    command.args([
-        "run",
-        "--release",
-        "-p",
-        "annulus-bench",
-        "--features",
-        "peers",
-        "--",
-    ]);
+    command.args(["run", "--release", "-p", "annulus-bench"]);
+    command.args(["--features", "peers", "--"]);
     let status = command.args(env::args_os().skip(1)).status();
     let status = status.map_err(|error| format!("cargo: {error}"))?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
-fn measure(run: &Run, cells: Vec<Cell>) -> Result<ExitCode, String> {
-    let wanted = |cell: &Cell| {
-        run.only.is_empty()
-            || run
-                .only
-                .iter()
-                .any(|name| cell.name.starts_with(name.as_str()))
-    };
-    let cells: Vec<Cell> = cells.into_iter().filter(wanted).collect();
+/// Measures these cells, tells, and exports.
+fn one(run: &Run, cells: Vec<Cell>) -> Result<ExitCode, String> {
+    let cells = wanted(run, cells);
     if cells.is_empty() {
-        return Err(format!("no cell is called {}", run.only.join(" or ")));
+        return Err(format!(
+            "no cell's name begins with {}",
+            run.only.join(" or ")
+        ));
     }
     if run.list {
         for cell in cells {
@@ -116,25 +122,70 @@ fn measure(run: &Run, cells: Vec<Cell>) -> Result<ExitCode, String> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let report = Report::new(measure(run, &cells)?, notes(run));
+    if let Some(path) = &run.export_json {
+        document::write(path, &report.json()?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures everything and writes the document.
+fn all(run: &Run) -> Result<ExitCode, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut parts = Vec::new();
+    for (name, cells) in [
+        ("limits", cells::limits()),
+        ("peers", cells::peers()),
+        ("matrix", cells::matrix()),
+    ] {
+        let outcomes = measure(run, &wanted(run, cells))?;
+        let report = Report::new(outcomes, notes(run));
+        parts.push(Part { name, report });
+    }
+    document::publish(&root.join("docs"), &parts)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(run: &Run, cells: Vec<Cell>) -> Vec<Cell> {
+    let named = |cell: &Cell| {
+        run.only
+            .iter()
+            .any(|name| cell.name.starts_with(name.as_str()))
+    };
+    let all = run.only.is_empty();
+    cells
+        .into_iter()
+        .filter(|cell| all || named(cell))
+        .collect()
+}
+
+fn notes(run: &Run) -> Vec<String> {
+    let quick = "a quick run of a few short rounds: not to be quoted".to_owned();
+    Vec::from_iter(run.quick.then_some(quick))
+}
+
+fn measure(run: &Run, cells: &[Cell]) -> Result<Vec<Outcome>, String> {
     let (rounds, millis) = if run.quick { QUICK } else { FULL };
     let rounds = usize::from(run.rounds.unwrap_or(rounds));
     let time = Duration::from_millis(run.millis.unwrap_or(millis).into());
     let mut stage = Stage::new(time, cells::CAPACITY)?;
     stage.fault = run.inject_fault;
     let mut outcomes = Vec::new();
-    for cell in &cells {
+    for cell in cells {
         let outcome = cell.run(&mut stage, rounds)?;
         println!("{}", text(&outcome));
         outcomes.push(outcome);
     }
-    let mut notes = Vec::new();
-    if run.quick {
-        notes.push(format!("a quick run of {rounds} rounds: not to be quoted"));
-    }
-    let report = Report::new(outcomes, notes);
-    if let Some(path) = &run.export_json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
-    }
+    Ok(outcomes)
+}
+
+fn execute(path: Option<&str>, count: u64) -> Result<ExitCode, String> {
+    let Some(path) = path else {
+        hot::PATHS.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let known = hot::PATHS.iter().find(|(name, _)| *name == path);
+    let (_, execute) = known.ok_or_else(|| format!("no hot path is called {path}"))?;
+    execute(count)?;
     Ok(ExitCode::SUCCESS)
 }

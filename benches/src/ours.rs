@@ -2,7 +2,8 @@
 
 use crate::message::Message;
 use crate::queue::{
-    BatchRx, BatchTx, Ends, Local, Named, Rx, Shared, Site, SleepRx, SleepTx, Tx, said, several,
+    BatchRx, BatchTx, Ends, Local, Named, PlaceRx, PlaceTx, RecordRx, RecordTx, Records, Rx,
+    Shared, Site, SleepRx, SleepTx, Tx, said, several,
 };
 use annulus::{Kind, Protocol, Receiver, Ring, RingOptions, Sender};
 use std::marker::PhantomData;
@@ -130,5 +131,102 @@ impl<M: Message, K: Protocol + 'static> Shared<M> for Annulus<K> {
 
     fn receiver(site: &Site) -> Result<Self::Rx, String> {
         buffered(&in_file::<M, K>(site, false)?)
+    }
+}
+
+/// A receiver of byte records, with the buffer into which they are copied.
+pub struct Copied<K: Protocol> {
+    receiver: Receiver<[u8], K>,
+    buffer: Vec<u8>,
+}
+
+impl<K: Protocol> RecordTx for Sender<[u8], K> {
+    #[inline(always)]
+    fn try_send_record(&mut self, record: &[u8]) -> bool {
+        self.try_send(record).is_ok()
+    }
+}
+
+impl<K: Protocol> RecordRx for Copied<K> {
+    #[inline(always)]
+    fn try_recv_record(&mut self, mut look: impl FnMut(&[u8])) -> bool {
+        let found = self.receiver.try_recv(&mut self.buffer).is_ok();
+        if found {
+            look(&self.buffer);
+        }
+        found
+    }
+}
+
+impl<K: Protocol> PlaceTx for Sender<[u8], K> {
+    #[inline(always)]
+    fn try_send_in_place(&mut self, len: usize, mut fill: impl FnMut(&mut [u8])) -> bool {
+        let Ok(mut reservation) = self.try_reserve(len) else {
+            return false;
+        };
+        fill(reservation.as_mut_slice().expect("the peers are trusted"));
+        reservation.commit();
+        true
+    }
+}
+
+impl<K: Protocol> PlaceRx for Copied<K> {
+    #[inline(always)]
+    fn try_recv_in_place(&mut self, mut look: impl FnMut(&[u8])) -> bool {
+        let Ok(peeked) = self.receiver.try_peek() else {
+            return false;
+        };
+        look(peeked.as_slice().expect("the peers are trusted"));
+        peeked.release();
+        true
+    }
+}
+
+fn copied<K: Protocol>(ring: &Ring<[u8], K>) -> Result<Copied<K>, String> {
+    Ok(Copied {
+        receiver: said(ring.receiver())?,
+        buffer: Vec::new(),
+    })
+}
+
+impl<K: Protocol + 'static> Local<Records> for Annulus<K> {
+    type Tx = Sender<[u8], K>;
+    type Rx = Copied<K>;
+
+    fn open(
+        site: &Site,
+        senders: usize,
+        receivers: usize,
+    ) -> Result<Ends<Self::Tx, Self::Rx>, String> {
+        let ring: Ring<[u8], K> = said(RingOptions::new().capacity(site.bytes()).heap())?;
+        Ok((
+            several(senders, |_| said(ring.sender()))?,
+            several(receivers, |_| copied(&ring))?,
+        ))
+    }
+}
+
+fn records_in_file<K: Protocol>(site: &Site, create: bool) -> Result<Ring<[u8], K>, String> {
+    let mut options = RingOptions::new();
+    let ring = said(
+        options
+            .capacity(site.bytes())
+            .create(create)
+            .file(&site.path),
+    )?;
+    // SAFETY: only the actors of this measurement know the file, and they use only this library.
+    Ok(unsafe { Ring::trust_peers(ring) })
+}
+
+impl<K: Protocol + 'static> Shared<Records> for Annulus<K> {
+    type Tx = Sender<[u8], K>;
+    type Rx = Copied<K>;
+
+    fn sender(site: &Site, first: bool) -> Result<Self::Tx, String> {
+        said(records_in_file::<K>(site, first)?.sender())
+    }
+
+    fn receiver(site: &Site) -> Result<Self::Rx, String> {
+        copied(&records_in_file::<K>(site, false)?)
     }
 }

@@ -3,7 +3,6 @@
 //! Each queue says them in its own documented way and with its own settings for losing nothing; where it offers less,
 //! it says so in its `NOTE`.
 
-use crate::message::Message;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -43,6 +42,33 @@ pub trait SleepRx<M> {
     fn recv(&mut self) -> M;
 }
 
+/// As a message: byte records of any length up to the site's.
+pub struct Records;
+
+/// A sending end for byte records.
+pub trait RecordTx {
+    /// Sends a copy of `record` if there is room now.
+    fn try_send_record(&mut self, record: &[u8]) -> bool;
+}
+
+/// A receiving end for byte records.
+pub trait RecordRx {
+    /// Receives a copy of the next record if there is one now, and shows it. Tells whether there was one.
+    fn try_recv_record(&mut self, look: impl FnMut(&[u8])) -> bool;
+}
+
+/// A sending end that lets records be written where they are sent from.
+pub trait PlaceTx {
+    /// Sends a record of `len` bytes if there is room now. `fill` writes it.
+    fn try_send_in_place(&mut self, len: usize, fill: impl FnMut(&mut [u8])) -> bool;
+}
+
+/// A receiving end that shows records where they lie.
+pub trait PlaceRx {
+    /// Shows the next record if there is one now, and then gives its room back. Tells whether there was one.
+    fn try_recv_in_place(&mut self, look: impl FnMut(&[u8])) -> bool;
+}
+
 /// Where a queue is to stand, and how large.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -52,6 +78,15 @@ pub struct Site {
     pub name: String,
     /// Messages that it is to hold.
     pub capacity: usize,
+    /// The longest record in bytes, where messages are byte records.
+    pub record: usize,
+}
+
+impl Site {
+    /// The bytes of so many of the longest records.
+    pub fn bytes(&self) -> usize {
+        self.capacity * self.record
+    }
 }
 
 /// What every kind of queue tells about itself.
@@ -66,7 +101,7 @@ pub trait Named {
 pub type Ends<Tx, Rx> = (Vec<Tx>, Vec<Rx>);
 
 /// A queue between threads.
-pub trait Local<M: Message>: Named {
+pub trait Local<M>: Named {
     /// Its sending end.
     type Tx: Send;
     /// Its receiving end.
@@ -85,7 +120,7 @@ pub trait Local<M: Message>: Named {
 }
 
 /// A queue between processes.
-pub trait Shared<M: Message>: Named {
+pub trait Shared<M>: Named {
     /// Its sending end.
     type Tx;
     /// Its receiving end.

@@ -71,11 +71,49 @@ impl Report {
             outcomes,
             machine: Machine::this(),
             commit: commit(),
-            versions: BTreeMap::new(),
+            versions: versions(),
             command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
             notes,
         }
     }
+}
+
+impl Report {
+    /// As JSON.
+    ///
+    /// # Errors
+    ///
+    /// Never: all of it can be written.
+    pub fn json(&self) -> Result<String, String> {
+        let json = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
+        Ok(json + "\n")
+    }
+}
+
+/// What this program was built with.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
+/// Other projects' queues.
+const OTHERS: [&str; 9] = [
+    "crossbeam-channel",
+    "crossbeam-queue",
+    "iceoryx2",
+    "kanal",
+    "que",
+    "ringbuf",
+    "ringfire",
+    "rtrb",
+    "shaq",
+];
+
+fn versions() -> BTreeMap<&'static str, &'static str> {
+    let version = |name: &'static str| {
+        let (_, rest) = LOCK.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        let (version, _) = rest.split_once('"')?;
+        Some((name, version))
+    };
+    let others = OTHERS.into_iter().filter(|_| cfg!(feature = "peers"));
+    others.filter_map(version).collect()
 }
 
 /// The commit of the tree that we are in.

@@ -10,8 +10,7 @@
 //! never comes.
 
 use crate::disturbance::{Disturbance, Usage, steal};
-use crate::message::Message;
-use crate::queue::{Ends, Local, Named, Shared, Site, said};
+use crate::queue::{Ends, Local, Named, Shared, Site, said, several};
 use crossbeam_utils::CachePadded;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
@@ -45,6 +44,10 @@ pub struct Stage {
     pub time: Duration,
     /// Messages that a queue is to hold.
     pub capacity: usize,
+    /// The longest record in bytes, where messages are byte records.
+    pub record: usize,
+    /// Nanoseconds between messages that are sent on schedule.
+    pub interval: f64,
     /// Whether senders are to send one byte that is wrong, which must fail the run.
     pub fault: bool,
     /// The processors for actors, in turn.
@@ -75,6 +78,8 @@ impl Stage {
         Ok(Self {
             time,
             capacity,
+            record: 0,
+            interval: 0.0,
             fault: false,
             cpus,
             root,
@@ -82,7 +87,7 @@ impl Stage {
         })
     }
 
-    /// Whether work in `part` of a share of actors is done on the same processor.
+    /// The first, second, … processor, and round again.
     fn cpu(&self, actor: usize) -> usize {
         self.cpus[actor % self.cpus.len()]
     }
@@ -99,8 +104,63 @@ impl Stage {
         })
     }
 
-    /// Lets each of `parts` run on a processor, in threads or processes of its own, and returns what they tell, in order,
-    /// and what disturbed them.
+    /// Lets threads of one new process work together without a queue: one on each of these processors of the stage.
+    ///
+    /// # Errors
+    ///
+    /// What the first actor said that failed.
+    pub fn together<R>(
+        &self,
+        cpus: &[usize],
+        body: impl Fn(&Actor) -> Result<R, String> + Sync,
+    ) -> Result<Heard<R>, String>
+    where
+        R: Serialize + DeserializeOwned + Send,
+    {
+        let prepare = || Ok(vec![(); cpus.len()]);
+        self.threads(&self.folder()?, cpus, prepare, |actor, ()| body(actor))
+    }
+
+    /// The same, each with something of its own, made in the new process.
+    fn threads<P: Send, R>(
+        &self,
+        folder: &Folder,
+        cpus: &[usize],
+        prepare: impl FnOnce() -> Result<Vec<P>, String>,
+        body: impl Fn(&Actor, &mut P) -> Result<R, String> + Sync,
+    ) -> Result<Heard<R>, String>
+    where
+        R: Serialize + DeserializeOwned + Send,
+    {
+        let board = Board::new()?;
+        let place = folder.told(0);
+        let work = |number: usize, own: &mut P| {
+            let mut actor = Actor::new(self, &board, number, cpus.len());
+            actor.pin(cpus[number])?;
+            actor.perform(|actor| body(actor, own))
+        };
+        let process: Body<'_, Vec<Told<R>>> = Box::new(|| {
+            let own = prepare()?;
+            thread::scope(|scope| {
+                let (work, place) = (&work, &place);
+                let start = |(number, mut own): (usize, P)| {
+                    scope.spawn(move || match guarded(|| work(number, &mut own)) {
+                        Ok(told) => told,
+                        // The others may never end.
+                        Err(said) => leave(place, &Err::<(), _>(said)),
+                    })
+                };
+                let playing: Vec<_> = own.into_iter().enumerate().map(start).collect();
+                let told = playing.into_iter().map(thread::ScopedJoinHandle::join);
+                told.collect::<Result<Vec<_>, _>>()
+                    .map_err(|_| "an actor panicked".to_owned())
+            })
+        });
+        let (told, steal) = self.run(folder, vec![process])?;
+        Ok(heard((told.into_iter().flatten().collect(), steal)))
+    }
+
+    /// Runs each body in a process of its own, and returns what they tell, in order, and the steal meanwhile.
     fn run<R: Serialize + DeserializeOwned>(
         &self,
         folder: &Folder,
@@ -224,11 +284,12 @@ struct Folder {
 }
 
 impl Folder {
-    fn site(&self, link: usize, capacity: usize) -> Site {
+    fn site(&self, link: usize, stage: &Stage) -> Site {
         Site {
             path: self.path.join(format!("queue-{link}")),
             name: format!("{}-{link}", self.name),
-            capacity,
+            capacity: stage.capacity,
+            record: stage.record,
         }
     }
 
@@ -330,10 +391,10 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Goes to the processor of this part.
-    fn pin(&self, cast: &Cast) -> Result<(), String> {
+    /// Goes to the stage's first, second, … processor.
+    fn pin(&self, cpu: usize) -> Result<(), String> {
         let mut cpus = CpuSet::new();
-        said(cpus.set(self.stage.cpu(cast.parts[self.part].cpu)))?;
+        said(cpus.set(self.stage.cpu(cpu)))?;
         said(sched_setaffinity(Pid::from_raw(0), &cpus))
     }
 
@@ -488,7 +549,7 @@ impl<Q: Named> Named for Threads<Q> {
     const NOTE: &'static str = Q::NOTE;
 }
 
-impl<M: Message, Q: Local<M>> Venue<M> for Threads<Q> {
+impl<M, Q: Local<M>> Venue<M> for Threads<Q> {
     type Tx = Q::Tx;
     type Rx = Q::Rx;
 
@@ -497,43 +558,25 @@ impl<M: Message, Q: Local<M>> Venue<M> for Threads<Q> {
         R: Serialize + DeserializeOwned + Send,
         B: Fn(&Actor, Option<&mut Q::Tx>, Option<&mut Q::Rx>) -> Result<R, String> + Sync,
     {
-        let board = Board::new()?;
         let folder = stage.folder()?;
-        let told = folder.told(0);
         let open = |link| {
-            let site = folder.site(link, stage.capacity);
+            let site = folder.site(link, stage);
             let (tx, rx): Ends<_, _> = Q::open(&site, cast.senders(link), cast.receivers(link))?;
             Ok((tx.into_iter(), rx.into_iter()))
         };
-        let process: Body<'_, Vec<Told<R>>> = Box::new(|| {
-            let mut links = crate::queue::several(cast.links, open)?;
-            thread::scope(|scope| {
-                let mut playing = Vec::new();
-                for (number, part) in cast.parts.iter().enumerate() {
-                    let mut tx = part.tx.and_then(|link| links[link].0.next());
-                    let mut rx = part.rx.and_then(|link| links[link].1.next());
-                    let (board, body, told) = (&board, &body, &told);
-                    playing.push(scope.spawn(move || {
-                        let result = guarded(|| {
-                            let mut actor = Actor::new(stage, board, number, cast.parts.len());
-                            actor.pin(cast)?;
-                            actor.perform(|actor| body(actor, tx.as_mut(), rx.as_mut()))
-                        });
-                        match result {
-                            Ok(result) => result,
-                            // The others may never end.
-                            Err(_) => leave(told, &result.map(|_| ())),
-                        }
-                    }));
-                }
-                let joined = playing.into_iter().map(thread::ScopedJoinHandle::join);
-                joined
-                    .collect::<Result<Vec<_>, _>>()
-                    .map_err(|_| "an actor panicked".to_owned())
-            })
-        });
-        let (told, steal) = stage.run(&folder, vec![process])?;
-        Ok(heard((told.into_iter().flatten().collect(), steal)))
+        let prepare = || {
+            let mut links = several(cast.links, open)?;
+            let ends = cast.parts.iter().map(|part| {
+                let tx = part.tx.and_then(|link| links[link].0.next());
+                let rx = part.rx.and_then(|link| links[link].1.next());
+                (tx, rx)
+            });
+            Ok(ends.collect::<Vec<_>>())
+        };
+        let cpus: Vec<usize> = cast.parts.iter().map(|part| part.cpu).collect();
+        stage.threads(&folder, &cpus, prepare, |actor, (tx, rx)| {
+            body(actor, tx.as_mut(), rx.as_mut())
+        })
     }
 }
 
@@ -545,7 +588,7 @@ impl<Q: Named> Named for Processes<Q> {
     const NOTE: &'static str = Q::NOTE;
 }
 
-impl<M: Message, Q: Shared<M>> Venue<M> for Processes<Q> {
+impl<M, Q: Shared<M>> Venue<M> for Processes<Q> {
     type Tx = Q::Tx;
     type Rx = Q::Rx;
 
@@ -556,13 +599,13 @@ impl<M: Message, Q: Shared<M>> Venue<M> for Processes<Q> {
     {
         let board = Board::new()?;
         let folder = stage.folder()?;
-        let site = |link| folder.site(link, stage.capacity);
+        let site = |link| folder.site(link, stage);
         let process = |number: usize| {
             let (board, body, site) = (&board, &body, &site);
             let part = cast.parts[number];
             let process: Body<'_, Told<R>> = Box::new(move || {
                 let mut actor = Actor::new(stage, board, number, cast.parts.len());
-                actor.pin(cast)?;
+                actor.pin(part.cpu)?;
                 // Whoever creates comes before whoever attaches.
                 let mut tx = match part.tx {
                     Some(link) if cast.is_first(number) => Some(Q::sender(&site(link), true)?),

@@ -1,12 +1,22 @@
 //! The work, written once for all queues.
 
+mod crowd;
+mod idle;
+mod paced;
+mod records;
 mod stream;
 mod trip;
 
+pub use crowd::{crowd, sleeping_crowd};
+pub use idle::idle;
+pub use paced::paced;
+pub(crate) use records::{fill, is_filled};
+pub use records::{in_place, records};
 pub use stream::{batches, stream};
 pub use trip::{sleeping_trip, trip};
 
 use crate::disturbance::Disturbance;
+use crate::stage::Heard;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::hint::spin_loop;
@@ -34,9 +44,17 @@ impl Sample {
     }
 }
 
+/// Of what the actors tell, the receiver's nanoseconds a message.
+fn per_message((told, disturbance): Heard<f64>) -> Result<Sample, String> {
+    let [_, receiver] = told.as_slice() else {
+        return Err(format!("expected 2 actors, found {}", told.len()));
+    };
+    Ok(Sample::new(receiver.result, disturbance))
+}
+
 /// Repeats an attempt until it gives something, and nothing else: for two actors with a processor each.
 #[inline(always)]
-fn spin<R>(mut attempt: impl FnMut() -> Option<R>) -> R {
+pub(crate) fn spin<R>(mut attempt: impl FnMut() -> Option<R>) -> R {
     loop {
         if let Some(done) = attempt() {
             return done;

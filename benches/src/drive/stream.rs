@@ -4,11 +4,11 @@
 //! runs from when everything was warm to the last message. Neither looks at a clock or a flag in between: the sender
 //! looks every 16 KiB messages or so, and the receiver learns of the end from the one check that it makes of each message anyway.
 
-use super::{Sample, spin};
+use super::{Sample, per_message, spin};
 use crate::clock::now;
 use crate::message::{LAST, Message, wrong};
 use crate::queue::{BatchRx, BatchTx, Rx, Tx};
-use crate::stage::{Actor, Cast, Heard, Stage, Venue};
+use crate::stage::{Actor, Cast, Stage, Venue};
 use std::array::from_fn;
 
 /// Messages before the clock starts: so many times the queue's capacity, so that all its memory is there and warm.
@@ -52,14 +52,6 @@ where
         _ => unreachable!("an actor has an end"),
     });
     per_message(heard?)
-}
-
-/// Of what the actors tell, the receiver's nanoseconds a message.
-fn per_message((told, disturbance): Heard<f64>) -> Result<Sample, String> {
-    let [_, receiver] = told.as_slice() else {
-        return Err(format!("expected 2 actors, found {}", told.len()));
-    };
-    Ok(Sample::new(receiver.result, disturbance))
 }
 
 /// How many messages go between two looks at the clock.

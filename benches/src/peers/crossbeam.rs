@@ -1,7 +1,9 @@
 //! crossbeam: the bounded channel, and the queue below it; many senders and receivers, in one process.
 
 use crate::message::Message;
-use crate::queue::{Ends, Local, Named, Rx, Site, SleepRx, SleepTx, Tx};
+use crate::queue::{
+    Ends, Local, Named, RecordRx, RecordTx, Records, Rx, Site, SleepRx, SleepTx, Tx,
+};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use crossbeam_queue::ArrayQueue as Queue;
 use std::sync::Arc;
@@ -50,6 +52,40 @@ impl<M: Message> Local<M> for Channel {
         senders: usize,
         receivers: usize,
     ) -> Result<Ends<Sender<M>, Receiver<M>>, String> {
+        let (tx, rx) = bounded(site.capacity);
+        Ok((vec![tx; senders], vec![rx; receivers]))
+    }
+}
+
+// A record is an allocation that changes hands, as users of channels do it.
+
+impl RecordTx for Sender<Box<[u8]>> {
+    #[inline(always)]
+    fn try_send_record(&mut self, record: &[u8]) -> bool {
+        !self.is_full() && Sender::try_send(self, record.into()).is_ok()
+    }
+}
+
+impl RecordRx for Receiver<Box<[u8]>> {
+    #[inline(always)]
+    fn try_recv_record(&mut self, mut look: impl FnMut(&[u8])) -> bool {
+        let Ok(record) = Receiver::try_recv(self) else {
+            return false;
+        };
+        look(&record);
+        true
+    }
+}
+
+impl Local<Records> for Channel {
+    type Tx = Sender<Box<[u8]>>;
+    type Rx = Receiver<Box<[u8]>>;
+
+    fn open(
+        site: &Site,
+        senders: usize,
+        receivers: usize,
+    ) -> Result<Ends<Self::Tx, Self::Rx>, String> {
         let (tx, rx) = bounded(site.capacity);
         Ok((vec![tx; senders], vec![rx; receivers]))
     }

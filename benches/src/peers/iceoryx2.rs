@@ -3,11 +3,15 @@
 //! it is measured between processes.
 
 use crate::message::Message;
-use crate::queue::{Named, Rx, Shared, Site, Tx, said};
+use crate::queue::{
+    Named, PlaceRx, PlaceTx, RecordRx, RecordTx, Records, Rx, Shared, Site, Tx, said,
+};
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::*;
+use iceoryx2::service::builder::publish_subscribe::Builder;
 use std::error::Error;
+use std::fmt::Debug;
 
 /// Publish-subscribe.
 pub struct Iceoryx2;
@@ -37,16 +41,10 @@ impl<M: Message + ZeroCopySend> Rx<M> for Port<Subscriber<ipc::Service, M, ()>> 
     }
 }
 
-/// The service, in a place of its own, and a node of this process.
-fn service<M: Message + ZeroCopySend>(
+/// A node of this process, and the service, in a place of its own.
+fn service<M: Debug + IceoryxSend + ?Sized>(
     site: &Site,
-) -> Result<
-    (
-        Node<ipc::Service>,
-        iceoryx2::service::port_factory::publish_subscribe::PortFactory<ipc::Service, M, ()>,
-    ),
-    Box<dyn Error>,
-> {
+) -> Result<(Node<ipc::Service>, Builder<M, (), ipc::Service>), Box<dyn Error>> {
     set_log_level(LogLevel::Fatal);
     let mut config = Config::default();
     let root = site.path.with_extension("iceoryx2");
@@ -65,31 +63,8 @@ fn service<M: Message + ZeroCopySend>(
         .subscriber_max_buffer_size(site.capacity)
         .max_publishers(1)
         .max_subscribers(1)
-        .max_nodes(2)
-        .open_or_create()?;
+        .max_nodes(2);
     Ok((node, service))
-}
-
-fn publisher<M: Message + ZeroCopySend>(
-    site: &Site,
-) -> Result<Port<Publisher<ipc::Service, M, ()>>, Box<dyn Error>> {
-    let (node, service) = service(site)?;
-    let port = service
-        .publisher_builder()
-        .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
-        .create()?;
-    Ok(Port { port, _node: node })
-}
-
-fn subscriber<M: Message + ZeroCopySend>(
-    site: &Site,
-) -> Result<Port<Subscriber<ipc::Service, M, ()>>, Box<dyn Error>> {
-    let (node, service) = service(site)?;
-    let port = service
-        .subscriber_builder()
-        .buffer_size(site.capacity)
-        .create()?;
-    Ok(Port { port, _node: node })
 }
 
 impl<M: Message + ZeroCopySend> Shared<M> for Iceoryx2 {
@@ -97,10 +72,114 @@ impl<M: Message + ZeroCopySend> Shared<M> for Iceoryx2 {
     type Rx = Port<Subscriber<ipc::Service, M, ()>>;
 
     fn sender(site: &Site, _: bool) -> Result<Self::Tx, String> {
-        said(publisher(site))
+        said((|| -> Result<_, Box<dyn Error>> {
+            let (node, builder) = service::<M>(site)?;
+            let factory = builder.open_or_create()?;
+            let port = factory
+                .publisher_builder()
+                .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+                .create()?;
+            Ok(Port { port, _node: node })
+        })())
     }
 
     fn receiver(site: &Site) -> Result<Self::Rx, String> {
-        said(subscriber(site))
+        said((|| -> Result<_, Box<dyn Error>> {
+            let (node, builder) = service::<M>(site)?;
+            let factory = builder.open_or_create()?;
+            let port = factory
+                .subscriber_builder()
+                .buffer_size(site.capacity)
+                .create()?;
+            Ok(Port { port, _node: node })
+        })())
+    }
+}
+
+// Byte records are samples of a slice: loaned, written in place or copied into, and sent.
+
+impl RecordTx for Port<Publisher<ipc::Service, [u8], ()>> {
+    #[inline(always)]
+    fn try_send_record(&mut self, record: &[u8]) -> bool {
+        let Ok(sample) = self.port.loan_slice_uninit(record.len()) else {
+            return false;
+        };
+        sample.write_from_slice(record).send().is_ok()
+    }
+}
+
+/// A subscriber, with the buffer into which records are copied.
+pub struct Copied {
+    port: Port<Subscriber<ipc::Service, [u8], ()>>,
+    buffer: Vec<u8>,
+}
+
+impl RecordRx for Copied {
+    #[inline(always)]
+    fn try_recv_record(&mut self, mut look: impl FnMut(&[u8])) -> bool {
+        let Ok(Some(sample)) = self.port.port.receive() else {
+            return false;
+        };
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&sample);
+        drop(sample);
+        look(&self.buffer);
+        true
+    }
+}
+
+impl PlaceTx for Port<Publisher<ipc::Service, [u8], ()>> {
+    #[inline(always)]
+    fn try_send_in_place(&mut self, len: usize, mut fill: impl FnMut(&mut [u8])) -> bool {
+        let Ok(mut sample) = self.port.loan_slice_uninit(len) else {
+            return false;
+        };
+        // SAFETY: bytes of mapped memory, which are initialised whatever they are; only written to here.
+        fill(unsafe { sample.payload_mut().assume_init_mut() });
+        // SAFETY: all of it was just written.
+        unsafe { sample.assume_init() }.send().is_ok()
+    }
+}
+
+impl PlaceRx for Copied {
+    #[inline(always)]
+    fn try_recv_in_place(&mut self, mut look: impl FnMut(&[u8])) -> bool {
+        let Ok(Some(sample)) = self.port.port.receive() else {
+            return false;
+        };
+        look(&sample);
+        true
+    }
+}
+
+impl Shared<Records> for Iceoryx2 {
+    type Tx = Port<Publisher<ipc::Service, [u8], ()>>;
+    type Rx = Copied;
+
+    fn sender(site: &Site, _: bool) -> Result<Self::Tx, String> {
+        said((|| -> Result<_, Box<dyn Error>> {
+            let (node, builder) = service::<[u8]>(site)?;
+            let factory = builder.open_or_create()?;
+            let port = factory
+                .publisher_builder()
+                .initial_max_slice_len(site.record)
+                .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+                .create()?;
+            Ok(Port { port, _node: node })
+        })())
+    }
+
+    fn receiver(site: &Site) -> Result<Self::Rx, String> {
+        said((|| -> Result<_, Box<dyn Error>> {
+            let (node, builder) = service::<[u8]>(site)?;
+            let factory = builder.open_or_create()?;
+            let port = factory
+                .subscriber_builder()
+                .buffer_size(site.capacity)
+                .create()?;
+            let port = Port { port, _node: node };
+            let buffer = Vec::with_capacity(site.record);
+            Ok(Copied { port, buffer })
+        })())
     }
 }

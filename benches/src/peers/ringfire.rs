@@ -4,9 +4,13 @@
 
 use crate::message::Message;
 use crate::queue::{
-    BatchRx, BatchTx, Ends, Local, Named, Rx, Shared, Site, SleepRx, SleepTx, Tx, said,
+    BatchRx, BatchTx, Ends, Local, Named, RecordRx, RecordTx, Records, Rx, Shared, Site, SleepRx,
+    SleepTx, Tx, said,
 };
-use ringfire::{FlowControl, FutexWait, RingConsumer, RingProducer, RingProducerBuilder};
+use ringfire::{
+    BlobConsumer, BlobProducer, BlobProducerBuilder, FlowControl, FutexWait, RingConsumer,
+    RingProducer, RingProducerBuilder,
+};
 
 /// `ringfire::RingProducer` and `RingConsumer`.
 pub struct Ringfire;
@@ -75,8 +79,8 @@ impl<M: Message> Local<M> for Ringfire {
     type Rx = Buffered<M>;
 
     fn open(site: &Site, _: usize, _: usize) -> Result<Ends<Self::Tx, Self::Rx>, String> {
-        let tx = Self::sender(site, true)?;
-        Ok((vec![tx], vec![Self::receiver(site)?]))
+        let tx = <Self as Shared<M>>::sender(site, true)?;
+        Ok((vec![tx], vec![<Self as Shared<M>>::receiver(site)?]))
     }
 }
 
@@ -97,6 +101,76 @@ impl<M: Message> Shared<M> for Ringfire {
         Ok(Buffered {
             consumer: said(consumer)?,
             buffer: Vec::new(),
+        })
+    }
+}
+
+/// A producer of blobs. It would overwrite what was not read in time; here it is held back by the room that its readers
+/// leave, in a ring whose arena has twice the bytes that the ring's records can take.
+pub struct Blobs {
+    producer: BlobProducer<()>,
+    room: u64,
+}
+
+/// A consumer of blobs, and what they are copied into.
+pub struct Copied {
+    consumer: BlobConsumer<()>,
+    buffer: Vec<u8>,
+}
+
+impl RecordTx for Blobs {
+    #[inline(always)]
+    fn try_send_record(&mut self, record: &[u8]) -> bool {
+        if self.room == 0 {
+            self.room = self.producer.headroom();
+        }
+        if self.room == 0 {
+            return false;
+        }
+        self.room -= 1;
+        self.producer.push(&(), record).is_ok()
+    }
+}
+
+impl RecordRx for Copied {
+    #[inline(always)]
+    fn try_recv_record(&mut self, mut look: impl FnMut(&[u8])) -> bool {
+        match self.consumer.recv(&mut (), &mut self.buffer) {
+            Ok(Some(len)) => {
+                look(&self.buffer[..len]);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Local<Records> for Ringfire {
+    type Tx = Blobs;
+    type Rx = Copied;
+
+    fn open(site: &Site, _: usize, _: usize) -> Result<Ends<Self::Tx, Self::Rx>, String> {
+        let tx = <Self as Shared<Records>>::sender(site, true)?;
+        Ok((vec![tx], vec![<Self as Shared<Records>>::receiver(site)?]))
+    }
+}
+
+impl Shared<Records> for Ringfire {
+    type Tx = Blobs;
+    type Rx = Copied;
+
+    fn sender(site: &Site, _: bool) -> Result<Self::Tx, String> {
+        let builder = BlobProducerBuilder::new(site.capacity as u64, 2 * site.bytes());
+        Ok(Blobs {
+            producer: said(builder.build(&site.path))?,
+            room: 0,
+        })
+    }
+
+    fn receiver(site: &Site) -> Result<Self::Rx, String> {
+        Ok(Copied {
+            consumer: said(BlobConsumer::attach(&site.path))?,
+            buffer: vec![0; site.record],
         })
     }
 }
