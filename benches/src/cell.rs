@@ -30,8 +30,6 @@ pub enum Role {
     Variant,
     /// Another project's, which publishes each message at once.
     Peer,
-    /// Another project's that is lossy, or publishes late: not the work that is asked for.
-    Unlike,
     /// The machine itself.
     Limit,
 }
@@ -304,7 +302,7 @@ impl Cell {
 
     /// An entry without a goal.
     fn entry(&self, rows: &[Row]) -> Entry {
-        let others = |row: &&Row| matches!(row.role, Role::Peer | Role::Unlike | Role::Variant);
+        let others = |row: &&Row| matches!(row.role, Role::Peer | Role::Variant);
         let limit = rows.iter().find(|row| row.role == Role::Limit);
         let note =
             |row: &Row| (!row.note.is_empty()).then(|| format!("{}: {}", row.subject, row.note));

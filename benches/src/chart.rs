@@ -59,7 +59,6 @@ fn colour(role: Role) -> RGBColor {
         Role::Variant => RGBColor(86, 180, 233),
         Role::Limit => RGBColor(0, 158, 115),
         Role::Peer => RGBColor(213, 94, 0),
-        Role::Unlike => RGBColor(204, 121, 167),
     }
 }
 

@@ -56,6 +56,10 @@ struct Run {
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
     millis: Option<u16>,
 
+    /// Let actors that have a processor each go before all other tasks, on a busy machine. Those stand still meanwhile.
+    #[arg(long)]
+    real_time: bool,
+
     /// Write everything as JSON.
     #[arg(long, value_name = "FILE")]
     export_json: Option<PathBuf>,
@@ -169,6 +173,7 @@ fn measure(run: &Run, cells: &[Cell]) -> Result<Vec<Outcome>, String> {
     let rounds = usize::from(run.rounds.unwrap_or(rounds));
     let time = Duration::from_millis(run.millis.unwrap_or(millis).into());
     let mut stage = Stage::new(time, cells::CAPACITY)?;
+    stage.real_time = run.real_time;
     stage.fault = run.inject_fault;
     let mut outcomes = Vec::new();
     for cell in cells {

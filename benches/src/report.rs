@@ -94,12 +94,11 @@ impl Report {
 const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// Other projects' queues.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 8] = [
     "crossbeam-channel",
     "crossbeam-queue",
     "iceoryx2",
     "kanal",
-    "que",
     "ringbuf",
     "ringfire",
     "rtrb",

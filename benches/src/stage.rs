@@ -18,6 +18,7 @@ use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::{ForkResult, Pid, alarm, fork};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,6 +49,8 @@ pub struct Stage {
     pub record: usize,
     /// Nanoseconds between messages that are sent on schedule.
     pub interval: f64,
+    /// Whether actors that have a processor each go before all other tasks of the machine (`SCHED_RR`).
+    pub real_time: bool,
     /// Whether senders are to send one byte that is wrong, which must fail the run.
     pub fault: bool,
     /// The processors for actors, in turn.
@@ -80,6 +83,7 @@ impl Stage {
             capacity,
             record: 0,
             interval: 0.0,
+            real_time: false,
             fault: false,
             cpus,
             root,
@@ -90,6 +94,11 @@ impl Stage {
     /// The first, second, … processor, and round again.
     fn cpu(&self, actor: usize) -> usize {
         self.cpus[actor % self.cpus.len()]
+    }
+
+    fn has_a_processor_each(&self, cpus: &[usize]) -> bool {
+        let distinct: BTreeSet<usize> = cpus.iter().map(|&cpu| self.cpu(cpu)).collect();
+        distinct.len() == cpus.len()
     }
 
     /// A new directory, removed by [`Folder`]'s drop.
@@ -156,7 +165,7 @@ impl Stage {
                     .map_err(|_| "an actor panicked".to_owned())
             })
         });
-        let (told, steal) = self.run(folder, vec![process])?;
+        let (told, steal) = self.run(folder, cpus, vec![process])?;
         Ok(heard((told.into_iter().flatten().collect(), steal)))
     }
 
@@ -164,8 +173,10 @@ impl Stage {
     fn run<R: Serialize + DeserializeOwned>(
         &self,
         folder: &Folder,
+        cpus: &[usize],
         bodies: Vec<Body<'_, R>>,
     ) -> Result<(Vec<R>, u64), String> {
+        let real_time = self.real_time && self.has_a_processor_each(cpus);
         let limit = LIMIT + 4 * self.time;
         let before = steal();
         let mut living = Vec::new();
@@ -180,7 +191,7 @@ impl Stage {
                 Ok(ForkResult::Parent { child }) => living.push(child),
                 Ok(ForkResult::Child) => {
                     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-                    hurry();
+                    hurry(real_time);
                     alarm::set(limit.as_secs() as u32);
                     leave(&place, &guarded(body));
                 }
@@ -238,11 +249,16 @@ fn end(living: &[Pid]) {
 /// Puts this process before all ordinary ones, if it may, so that a busy machine disturbs it less: in a session of its
 /// own, because the kernel shares processors between sessions first (autogroups). All actors of a measurement are equal
 /// to each other. Where any of it is refused, it is measured as it is, and the disturbances are counted.
-fn hurry() {
+fn hurry(real_time: bool) {
     let _ = nix::unistd::setsid();
     let _ = fs::write("/proc/self/autogroup", "-20");
     // SAFETY: changes the priority of this process and nothing else.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+    if real_time {
+        let first = libc::sched_param { sched_priority: 1 };
+        // SAFETY: changes the class of this process and nothing else; the parameter lives through the call.
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const first) };
+    }
 }
 
 /// Runs a body whose panic is a failure.
@@ -494,6 +510,10 @@ impl Cast {
         }
     }
 
+    fn cpus(&self) -> Vec<usize> {
+        self.parts.iter().map(|part| part.cpu).collect()
+    }
+
     fn senders(&self, link: usize) -> usize {
         self.parts
             .iter()
@@ -573,8 +593,7 @@ impl<M, Q: Local<M>> Venue<M> for Threads<Q> {
             });
             Ok(ends.collect::<Vec<_>>())
         };
-        let cpus: Vec<usize> = cast.parts.iter().map(|part| part.cpu).collect();
-        stage.threads(&folder, &cpus, prepare, |actor, (tx, rx)| {
+        stage.threads(&folder, &cast.cpus(), prepare, |actor, (tx, rx)| {
             body(actor, tx.as_mut(), rx.as_mut())
         })
     }
@@ -623,7 +642,8 @@ impl<M, Q: Shared<M>> Venue<M> for Processes<Q> {
             });
             process
         };
-        let told = stage.run(&folder, (0..cast.parts.len()).map(process).collect())?;
+        let processes = (0..cast.parts.len()).map(process).collect();
+        let told = stage.run(&folder, &cast.cpus(), processes)?;
         Ok(heard(told))
     }
 }

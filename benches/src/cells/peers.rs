@@ -11,8 +11,7 @@ use crate::message::Words;
 use crate::ours::Annulus;
 #[cfg(feature = "peers")]
 use crate::peers::{
-    ArrayQueue, Channel, Iceoryx2, Kanal, Que, Ringbuf, Ringfire, Rtrb, ShaqMpmc, ShaqSpsc,
-    SyncChannel,
+    ArrayQueue, Channel, Iceoryx2, Kanal, Ringbuf, Ringfire, Rtrb, ShaqMpmc, ShaqSpsc, SyncChannel,
 };
 use crate::stage::{Processes, Threads};
 use crate::still::{header, instructions, slot_overhead};
@@ -74,7 +73,6 @@ fn spsc<const N: usize, const RING: usize>(goals: Vec<Goal>) -> Cell {
         Peer Threads<Ringbuf>,
         Peer Threads<Ringfire>,
         Peer Threads<ShaqSpsc>,
-        Unlike Threads<Que>,
         Peer Threads<ArrayQueue>,
         Peer Threads<Channel>,
         Peer Threads<SyncChannel>,
@@ -99,7 +97,6 @@ fn batch<const N: usize, const RING: usize>() -> Cell {
         Peer Threads<Ringbuf>,
         Peer Threads<Ringfire>,
         Peer Threads<ShaqSpsc>,
-        Unlike Threads<Que>,
     );
     subjects.push(limit(limits::batches::<N, RING>));
     let goals = vec![faster(Against::Best, 1.2), faster(Against::Limit, 0.9)];
@@ -179,7 +176,6 @@ fn round_trip<const N: usize>() -> Cell {
         Peer Threads<Ringbuf>,
         Peer Threads<Ringfire>,
         Peer Threads<ShaqSpsc>,
-        Unlike Threads<Que>,
         Peer Threads<ArrayQueue>,
         Peer Threads<Channel>,
     );
@@ -378,7 +374,6 @@ fn between_processes<const N: usize, const RING: usize>() -> Cell {
         Peer Processes<ShaqSpsc>,
         Peer Processes<ShaqMpmc>,
         Peer Processes<Iceoryx2>,
-        Unlike Processes<Que>,
     );
     subjects.push(limit(limits::stream::<N, RING>));
     let goals = vec![faster(Against::Best, if N == 1 { 1.3 } else { 3.0 })];
@@ -394,7 +389,6 @@ fn round_trip_between_processes<const N: usize>() -> Cell {
         Peer Processes<Ringfire>,
         Peer Processes<ShaqSpsc>,
         Peer Processes<Iceoryx2>,
-        Unlike Processes<Que>,
     );
     subjects.push(limit(limits::round_trip::<N>));
     let goals = vec![faster(Against::Best, 1.0), longer(Against::Limit, 1.25)];
