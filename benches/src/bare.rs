@@ -1,12 +1,13 @@
 //! A ring with nothing to it, twice: with and without the look at a doorbell after each message.
 //!
-//! The engine has no build whose senders cannot wake, and so cannot be held against one. What being able to wake costs a
-//! sender is measured on this ring instead: cached positions, as in `annulus::spsc`, on the heap, for one sender and one
+//! It is what the machine's limits are measured with, where they are about instructions: the least that a ring does.
+//!
+//! And the engine has no build whose senders cannot wake, and so cannot be held against one. What being able to wake costs a sender is measured on this ring instead: cached positions, as in `annulus::spsc`, on the heap, for one sender and one
 //! receiver. With a bell the sender does after each message what the engine's does: a compiler fence and a relaxed load of
 //! a word that nobody writes. In everything else the two are the same code.
 
 use crate::message::Message;
-use crate::queue::{Ends, Local, Named, Rx, Site, Tx};
+use crate::queue::{BatchRx, BatchTx, Ends, Local, Named, Rx, Site, Tx};
 use crossbeam_utils::CachePadded;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -106,6 +107,45 @@ impl<M: Message> Rx<M> for BareRx<M> {
         self.head += 1;
         self.ring.head.store(self.head, Release);
         Some(message)
+    }
+}
+
+impl<M: Message, const BELL: bool> BatchTx<M> for BareTx<M, BELL> {
+    #[inline(always)]
+    fn try_send_batch(&mut self, messages: &[M]) -> usize {
+        let capacity = self.ring.slots.len() as u64;
+        if capacity - (self.tail - self.head) < messages.len() as u64 {
+            // Acquire: as for one message.
+            self.head = self.ring.head.load(Acquire);
+        }
+        let count = messages
+            .len()
+            .min((capacity - (self.tail - self.head)) as usize);
+        for message in &messages[..count] {
+            // SAFETY: there is room, so the slot is ours.
+            unsafe { self.ring.slot(self.tail).write(*message) };
+            self.tail += 1;
+        }
+        self.ring.tail.store(self.tail, Release);
+        count
+    }
+}
+
+impl<M: Message> BatchRx<M> for BareRx<M> {
+    #[inline(always)]
+    fn try_recv_batch(&mut self, most: usize, mut each: impl FnMut(&M)) -> usize {
+        if self.tail - self.head < most as u64 {
+            // Acquire: as for one message.
+            self.tail = self.ring.tail.load(Acquire);
+        }
+        let count = most.min((self.tail - self.head) as usize);
+        for _ in 0..count {
+            // SAFETY: it was published, so the slot is ours until `head` has passed it, and written.
+            each(unsafe { &*self.ring.slot(self.head) });
+            self.head += 1;
+        }
+        self.ring.head.store(self.head, Release);
+        count
     }
 }
 

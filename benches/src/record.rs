@@ -47,7 +47,8 @@ impl<const LEAST: usize, const MOST: usize> Pool<LEAST, MOST> {
     #[inline(always)]
     pub fn len(&self, number: u64) -> usize {
         let lengths = (MOST - LEAST + 1) as u64;
-        LEAST + ((mix(number & !LAST) >> 32) * lengths >> 32) as usize
+        let drawn = mix(number & !LAST) >> 32;
+        LEAST + ((drawn * lengths) >> 32) as usize
     }
 
     /// The record of this number.

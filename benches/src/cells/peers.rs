@@ -245,7 +245,7 @@ fn asleep<const CPUS: usize>(name: &str) -> Cell {
         longer(Against::Limit, 1.1),
         longer(Against::Of(&["a pipe"]), 0.6),
     ];
-    let what = "there and back on two queues, 8 bytes, threads, both block; they sleep where spinning does not help";
+    let what = "there and back on two queues, 8 bytes, threads, both block; without the work that makes spinning vain";
     cell(name, what, ROUND_TRIP, subjects, goals)
 }
 

@@ -156,7 +156,7 @@ fn send<const N: usize>(
     while now() < end {
         for _ in 0..STRIDE {
             let mut message = Words::<N>::new(number);
-            if number % SAMPLES == 0 {
+            if number.is_multiple_of(SAMPLES) {
                 stamp(&mut message);
             }
             put(&message);
@@ -210,7 +210,7 @@ fn receive<const N: usize>(mut take: impl FnMut() -> Words<N>) -> Result<Deed, S
         if deed.begin == 0 {
             deed.begin = now();
         }
-        if number % SAMPLES == 0 {
+        if number.is_multiple_of(SAMPLES) {
             let time = now();
             if let Some(stamp) = unstamp(&mut message) {
                 deed.delays.record(time.saturating_sub(stamp).max(1));

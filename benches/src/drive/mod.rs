@@ -14,6 +14,7 @@ pub(crate) use records::{fill, is_filled};
 pub use records::{in_place, records};
 pub use stream::{batches, stream};
 pub use trip::{sleeping_trip, trip};
+pub(crate) use trip::{work, work_time};
 
 use crate::disturbance::Disturbance;
 use crate::stage::Heard;

@@ -124,7 +124,7 @@ fn send_batches<M: Message, const B: usize>(
     }
     let number = batch()[0].number();
     if actor.stage.fault {
-        put(&[flawed(number), M::new(number + 1 | LAST)]);
+        put(&[flawed(number), M::new((number + 1) | LAST)]);
     } else {
         put(&[M::new(number | LAST)]);
     }

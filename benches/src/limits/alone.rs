@@ -1,19 +1,22 @@
 //! M9: one thread sends and receives by itself, so that every line is its own: what the instructions take.
+//!
+//! On the bare ring, which does the least that a ring has to, so that the limit does not move with what is held against it.
 
+use crate::bare::Bare;
 use crate::clock::now;
 use crate::drive::Sample;
 use crate::message::{Message, Words};
-use crate::queue::said;
+use crate::queue::{BatchRx, BatchTx, Local, Rx, Site, Tx};
 use crate::record::Pool;
-use crate::stage::Stage;
-use annulus::{Receiver, Ring, RingOptions, Sender, Spsc};
+use crate::stage::{Actor, Stage};
 use std::hint::black_box;
+use std::path::PathBuf;
 
 /// Messages that are sent before they are received: half of what the ring holds.
 const RUN: u64 = 2048;
 
 /// Messages that are sent at once.
-const BATCH: u64 = 64;
+const BATCH: usize = 64;
 
 /// Messages of `N` words, one by one: nanoseconds a message, of sending or receiving, whichever takes longer.
 ///
@@ -21,16 +24,17 @@ const BATCH: u64 = 64;
 ///
 /// What the ring said.
 pub fn one_by_one<const N: usize>(stage: &Stage) -> Result<Sample, String> {
-    let send = |tx: &mut Sender<Words<N>, Spsc>| {
-        for number in 0..RUN {
-            let message = Words::new(black_box(number));
-            tx.try_send(message).expect("there is room");
-        }
-    };
-    let receive = |rx: &mut Receiver<Words<N>, Spsc>| {
-        (0..RUN).all(|number| rx.try_recv().is_ok_and(|message| message.is(number)))
-    };
-    both(stage, typed, send, receive)
+    measure(stage, |actor| {
+        let (mut tx, mut rx) = open::<N>()?;
+        let send = || {
+            for number in 0..RUN {
+                tx.try_send(&Words::new(black_box(number)));
+            }
+        };
+        let receive =
+            || (0..RUN).all(|number| rx.try_recv().is_some_and(|message| message.is(number)));
+        alternate(actor, send, receive)
+    })
 }
 
 /// Messages of `N` words in batches of 64, likewise.
@@ -39,92 +43,121 @@ pub fn one_by_one<const N: usize>(stage: &Stage) -> Result<Sample, String> {
 ///
 /// What the ring said.
 pub fn batches<const N: usize>(stage: &Stage) -> Result<Sample, String> {
-    let send = |tx: &mut Sender<Words<N>, Spsc>| {
-        for first in (0..RUN).step_by(BATCH as usize) {
-            let first = black_box(first);
-            let batch: [_; BATCH as usize] =
-                std::array::from_fn(|at| Words::new(first + at as u64));
-            tx.try_send_slice(&batch).expect("there is room");
-        }
-    };
-    let receive = |rx: &mut Receiver<Words<N>, Spsc>| {
-        let mut buffer = [Words::new(0); BATCH as usize];
-        let mut next = 0;
-        while next < RUN {
-            let count = rx.try_recv_slice(&mut buffer).unwrap_or(0);
-            let right = |at: usize| buffer[at].is(next + at as u64);
-            if count == 0 || !(0..count).all(right) {
-                return false;
+    measure(stage, |actor| {
+        let (mut tx, mut rx) = open::<N>()?;
+        let send = || {
+            for first in (0..RUN).step_by(BATCH) {
+                let first = black_box(first);
+                let batch: [_; BATCH] = std::array::from_fn(|at| Words::new(first + at as u64));
+                tx.try_send_batch(&batch);
             }
-            next += count as u64;
-        }
-        true
-    };
-    both(stage, typed, send, receive)
+        };
+        let receive = || {
+            let (mut next, mut right) = (0, true);
+            while right && next < RUN {
+                let check = |message: &Words<N>| {
+                    right &= message.is(next);
+                    next += 1;
+                };
+                let count = rx.try_recv_batch(BATCH, check);
+                right &= count > 0;
+            }
+            right
+        };
+        alternate(actor, send, receive)
+    })
 }
 
-/// Byte records of 16 to 256 bytes, one by one, likewise.
+/// Byte records of 16 to 256 bytes with 8 bytes before each, copied into a buffer and out again, likewise.
 ///
 /// # Errors
 ///
-/// What the ring said.
+/// What the actor said.
 pub fn records(stage: &Stage) -> Result<Sample, String> {
-    let mut sent = Pool::<16, 256>::new();
-    let mut received = (Pool::<16, 256>::new(), Vec::new());
-    let send = |tx: &mut Sender<[u8], Spsc>| {
-        for number in 0..RUN {
-            tx.try_send(sent.make(black_box(number)))
-                .expect("there is room");
-        }
-    };
-    let receive = |rx: &mut Receiver<[u8], Spsc>| {
-        let (pool, buffer) = &mut received;
-        (0..RUN).all(|number| rx.try_recv(buffer).is_ok() && pool.is(number, buffer))
-    };
-    let open = || said(RingOptions::new().capacity(1 << 20).heap());
-    both(stage, open, send, receive)
+    measure(stage, |actor| {
+        let (mut pool, check) = (Pool::<16, 256>::new(), Pool::<16, 256>::new());
+        let memory = std::cell::RefCell::new(vec![0u8; RUN as usize * (256 + 8)]);
+        let mut copy = Vec::with_capacity(256);
+        let send = || {
+            let mut memory = memory.borrow_mut();
+            let mut rest = memory.as_mut_slice();
+            for number in 0..RUN {
+                let record = pool.make(black_box(number));
+                let (header, after) = rest.split_at_mut(8);
+                header.copy_from_slice(&record.len().to_ne_bytes());
+                let (place, after) = after.split_at_mut(record.len().next_multiple_of(8));
+                place[..record.len()].copy_from_slice(record);
+                rest = after;
+            }
+        };
+        let receive = || {
+            let memory = memory.borrow();
+            let mut rest = memory.as_slice();
+            (0..RUN).all(|number| {
+                let len = rest
+                    .first_chunk()
+                    .map_or(0, |bytes| usize::from_ne_bytes(*bytes));
+                copy.clear();
+                copy.extend_from_slice(&rest[8..8 + len]);
+                rest = &rest[8 + len.next_multiple_of(8)..];
+                check.is(number, &copy)
+            })
+        };
+        alternate(actor, send, receive)
+    })
 }
 
-fn typed<const N: usize>() -> Result<Ring<Words<N>, Spsc>, String> {
-    said(RingOptions::new().capacity(2 * RUN as usize).heap())
+type Tip<const N: usize> = <Bare<false> as Local<Words<N>>>::Tx;
+type End<const N: usize> = <Bare<false> as Local<Words<N>>>::Rx;
+
+fn open<const N: usize>() -> Result<(Tip<N>, End<N>), String> {
+    let site = Site {
+        path: PathBuf::new(),
+        name: String::new(),
+        capacity: 2 * RUN as usize,
+        record: 0,
+    };
+    let (mut tx, mut rx) = Bare::<false>::open(&site, 1, 1)?;
+    tx.pop()
+        .zip(rx.pop())
+        .ok_or_else(|| "a ring without ends".to_owned())
 }
 
-/// Sends runs and receives them until the time is over. `receive` tells whether all was right.
-fn both<T>(
+/// Nanoseconds a message of sending, and of receiving.
+type Both = (f64, f64);
+
+fn measure(
     stage: &Stage,
-    open: impl Fn() -> Result<Ring<T, Spsc>, String> + Sync,
-    send: impl FnMut(&mut Sender<T, Spsc>) + Send,
-    receive: impl FnMut(&mut Receiver<T, Spsc>) -> bool + Send,
-) -> Result<Sample, String>
-where
-    T: annulus::Message + ?Sized,
-{
-    let work = std::sync::Mutex::new((send, receive));
-    let (told, disturbance) = stage.together(&[0], |actor| {
-        let mut work = work.lock().map_err(|error| error.to_string())?;
-        let (send, receive) = &mut *work;
-        let ring = open()?;
-        let (mut tx, mut rx) = (said(ring.sender())?, said(ring.receiver())?);
-        let end = now() + actor.stage.time.as_nanos() as u64;
-        let (mut sending, mut receiving, mut runs) = (0, 0, 0);
-        loop {
-            let begin = now();
-            send(&mut tx);
-            let between = now();
-            if !receive(&mut rx) {
-                return Err("a message is wrong".to_owned());
-            }
-            let done = now();
-            sending += between - begin;
-            receiving += done - between;
-            runs += RUN;
-            if done >= end {
-                return Ok((sending as f64 / runs as f64, receiving as f64 / runs as f64));
-            }
-        }
-    })?;
+    work: impl Fn(&Actor) -> Result<Both, String> + Sync,
+) -> Result<Sample, String> {
+    let (told, disturbance) = stage.together(&[0], work)?;
     let (push, pop) = told.first().ok_or("nobody told anything")?.result;
     let mut sample = Sample::new(push.max(pop), disturbance);
     sample.more.extend([("push", push), ("pop", pop)]);
     Ok(sample)
+}
+
+/// Sends runs and receives them until the time is over. `receive` tells whether all was right.
+fn alternate(
+    actor: &Actor,
+    mut send: impl FnMut(),
+    mut receive: impl FnMut() -> bool,
+) -> Result<Both, String> {
+    let end = now() + actor.stage.time.as_nanos() as u64;
+    let (mut sending, mut receiving, mut runs) = (0, 0, 0);
+    loop {
+        let begin = now();
+        send();
+        let between = now();
+        if !receive() {
+            return Err("a message is wrong".to_owned());
+        }
+        let done = now();
+        sending += between - begin;
+        receiving += done - between;
+        runs += RUN;
+        if done >= end {
+            return Ok((sending as f64 / runs as f64, receiving as f64 / runs as f64));
+        }
+    }
 }

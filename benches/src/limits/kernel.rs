@@ -2,7 +2,7 @@
 
 use super::{first, repeat};
 use crate::clock::now;
-use crate::drive::Sample;
+use crate::drive::{Sample, work, work_time};
 use crate::queue::said;
 use crate::stage::{Actor, Stage};
 use std::hint::spin_loop;
@@ -17,6 +17,14 @@ const STRIDE: u32 = 16;
 
 /// In place of a number: it is over.
 const OVER: u32 = u32::MAX;
+
+/// Sends a number.
+trait Send: FnMut(u32) -> Result<(), String> {}
+impl<F: FnMut(u32) -> Result<(), String>> Send for F {}
+
+/// Receives the number that is expected, or that it is over.
+trait Receive: FnMut(u32) -> Result<u32, String> {}
+impl<F: FnMut(u32) -> Result<u32, String>> Receive for F {}
 
 fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) -> i64 {
     let timeout = std::ptr::null::<libc::timespec>();
@@ -137,17 +145,7 @@ pub fn socket_trip<const CPUS: usize>(stage: &Stage) -> Result<Sample, String> {
 }
 
 /// Sends and receives numbers as words of 8 bytes.
-fn words<F, G>(
-    mut from: F,
-    mut to: G,
-) -> (
-    impl FnMut(u32) -> Result<(), String>,
-    impl FnMut(u32) -> Result<u32, String>,
-)
-where
-    F: Read,
-    G: Write,
-{
+fn words(mut from: impl Read, mut to: impl Write) -> (impl Send, impl Receive) {
     let send = move |number| said(to.write_all(&u64::from(number).to_ne_bytes()));
     let receive = move |_| {
         let mut word = [0; 8];
@@ -157,15 +155,15 @@ where
     (send, receive)
 }
 
-/// One asks with odd numbers, the other answers with even ones. `ends` makes what sends a number and what receives the one
-/// that is expected, or that it is over.
+/// One asks with odd numbers, the other answers with even ones; on two processors each works for a while before it sends,
+/// as in `drive::sleeping_trip`, so that the other sleeps. `ends` makes what sends and what receives.
 fn trip<const CPUS: usize, S, R>(
     stage: &Stage,
     ends: impl Fn(&Actor) -> (S, R) + Sync,
 ) -> Result<Sample, String>
 where
-    S: FnMut(u32) -> Result<(), String>,
-    R: FnMut(u32) -> Result<u32, String>,
+    S: Send,
+    R: Receive,
 {
     let cpus = [0, 1 % CPUS];
     first(stage.together(&cpus, |actor| {
@@ -176,6 +174,7 @@ where
                 if receive(number)? == OVER {
                     return Ok(0.0);
                 }
+                work(CPUS);
                 send(number + 1)?;
                 number += 2;
             }
@@ -185,6 +184,7 @@ where
         let mut number = 1;
         while now() < end {
             for _ in 0..STRIDE {
+                work(CPUS);
                 send(number)?;
                 receive(number + 1)?;
                 number += 2;
@@ -192,7 +192,7 @@ where
         }
         let time = now() - begin;
         send(OVER)?;
-        Ok(time as f64 / f64::from(number / 2))
+        Ok(time as f64 / f64::from(number / 2) - 2.0 * work_time(CPUS))
     })?)
 }
 

@@ -12,6 +12,7 @@ use iceoryx2::prelude::*;
 use iceoryx2::service::builder::publish_subscribe::Builder;
 use std::error::Error;
 use std::fmt::Debug;
+use std::slice;
 
 /// Publish-subscribe.
 pub struct Iceoryx2;
@@ -41,10 +42,11 @@ impl<M: Message + ZeroCopySend> Rx<M> for Port<Subscriber<ipc::Service, M, ()>> 
     }
 }
 
-/// A node of this process, and the service, in a place of its own.
-fn service<M: Debug + IceoryxSend + ?Sized>(
-    site: &Site,
-) -> Result<(Node<ipc::Service>, Builder<M, (), ipc::Service>), Box<dyn Error>> {
+/// A node of this process, and a service that is to be.
+type Made<M> = (Node<ipc::Service>, Builder<M, (), ipc::Service>);
+
+/// The service, in a place of its own.
+fn service<M: Debug + IceoryxSend + ?Sized>(site: &Site) -> Result<Made<M>, Box<dyn Error>> {
     set_log_level(LogLevel::Fatal);
     let mut config = Config::default();
     let root = site.path.with_extension("iceoryx2");
@@ -134,8 +136,9 @@ impl PlaceTx for Port<Publisher<ipc::Service, [u8], ()>> {
         let Ok(mut sample) = self.port.loan_slice_uninit(len) else {
             return false;
         };
-        // SAFETY: bytes of mapped memory, which are initialised whatever they are; only written to here.
-        fill(unsafe { sample.payload_mut().assume_init_mut() });
+        let place = sample.payload_mut();
+        // SAFETY: ours until it is sent; bytes of mapped memory, which are initialised whatever they are.
+        fill(unsafe { slice::from_raw_parts_mut(place.as_mut_ptr().cast(), place.len()) });
         // SAFETY: all of it was just written.
         unsafe { sample.assume_init() }.send().is_ok()
     }

@@ -7,6 +7,7 @@ use crate::queue::{
 };
 use rtrb::chunks::WriteChunkUninit;
 use rtrb::{Consumer, CopyToUninit, Producer, RingBuffer};
+use std::slice;
 
 /// `rtrb::RingBuffer`.
 pub struct Rtrb;
@@ -134,9 +135,8 @@ impl PlaceTx for Producer<u8> {
             return false;
         };
         let (place, _) = chunk.as_mut_slices();
-        // SAFETY: bytes of a buffer that rtrb allocated; only written to here.
-        let place = unsafe { place.assume_init_mut() };
-        fill(place);
+        // SAFETY: ours until the commit. What was never written to may hold anything; `fill` only writes.
+        fill(unsafe { slice::from_raw_parts_mut(place.as_mut_ptr().cast(), place.len()) });
         // SAFETY: all of it was just written.
         unsafe { chunk.commit_all() };
         true
