@@ -1,0 +1,196 @@
+//! `annulus-bench`: see the library's documentation, and `annulus-bench --help`.
+
+use annulus_bench::cell::{Cell, Outcome};
+use annulus_bench::document::{self, Part};
+use annulus_bench::report::{Report, text};
+use annulus_bench::stage::Stage;
+use annulus_bench::{cells, hot};
+use clap::{Parser, Subcommand};
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// What the machine allows, and what Annulus and other queues make of it.
+#[derive(Debug, Parser)]
+#[command(name = "annulus-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The machine by itself: lines, copies, locked operations, the kernel.
+    Limits(Run),
+    /// Ours beside other projects' queues, each cell with what is to be reached in it.
+    Peers(Run),
+    /// Ours by itself: sizes, crowds, batches, ways to wait, capacities.
+    Matrix(Run),
+    /// All of it, written down as docs/performance.md with its charts and raw data.
+    Report(Run),
+    /// Sends and receives COUNT messages in one thread, for callgrind to count. Without a path, names the paths.
+    #[command(hide = true)]
+    Hot {
+        path: Option<String>,
+        #[arg(default_value_t = 1000)]
+        count: u64,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// A few short rounds: to see that it works, not to be quoted.
+    #[arg(long)]
+    quick: bool,
+
+    /// Only cells whose names begin so.
+    #[arg(long, value_name = "CELL", num_args = 1..)]
+    only: Vec<String>,
+
+    /// How many rounds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+
+    /// How long each subject's work takes in a round.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
+    millis: Option<u16>,
+
+    /// Let actors that have a processor each go before all other tasks, on a busy machine. Those stand still meanwhile.
+    #[arg(long)]
+    real_time: bool,
+
+    /// Write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    export_json: Option<PathBuf>,
+
+    /// Name the cells, and measure nothing.
+    #[arg(long)]
+    list: bool,
+
+    /// Send one wrong byte, to see the run fail.
+    #[arg(long, hide = true)]
+    inject_fault: bool,
+}
+
+/// Rounds, and milliseconds of a subject's work in one.
+const FULL: (u16, u16) = (21, 200);
+const QUICK: (u16, u16) = (5, 20);
+
+fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let done = match &command {
+        What::Peers(_) | What::Report(_) if !cfg!(feature = "peers") => again_with_peers(),
+        What::Limits(run) => one(run, cells::limits()),
+        What::Peers(run) => one(run, cells::peers()),
+        What::Matrix(run) => one(run, cells::matrix()),
+        What::Report(run) => all(run),
+        What::Hot { path, count } => execute(path.as_deref(), *count),
+    };
+    match done {
+        Ok(code) => code,
+        Err(said) => {
+            eprintln!("annulus-bench: {said}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Has cargo build this program with the peers, and runs that.
+fn again_with_peers() -> Result<ExitCode, String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    eprintln!("annulus-bench: built without other queues; runs again with `--features peers`");
+    let mut command = Command::new(cargo);
+    command.args(["run", "--release", "-p", "annulus-bench"]);
+    command.args(["--features", "peers", "--"]);
+    let status = command.args(env::args_os().skip(1)).status();
+    let status = status.map_err(|error| format!("cargo: {error}"))?;
+    Ok(match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Measures these cells, tells, and exports.
+fn one(run: &Run, cells: Vec<Cell>) -> Result<ExitCode, String> {
+    let cells = wanted(run, cells);
+    if cells.is_empty() {
+        return Err(format!(
+            "no cell's name begins with {}",
+            run.only.join(" or ")
+        ));
+    }
+    if run.list {
+        for cell in cells {
+            println!("{:<24}{}", cell.name, cell.what);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = Report::new(measure(run, &cells)?, notes(run));
+    if let Some(path) = &run.export_json {
+        document::write(path, &report.json()?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures everything and writes the document.
+fn all(run: &Run) -> Result<ExitCode, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut parts = Vec::new();
+    for (name, cells) in [
+        ("limits", cells::limits()),
+        ("peers", cells::peers()),
+        ("matrix", cells::matrix()),
+    ] {
+        let outcomes = measure(run, &wanted(run, cells))?;
+        let report = Report::new(outcomes, notes(run));
+        parts.push(Part { name, report });
+    }
+    document::publish(&root.join("docs"), &parts)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(run: &Run, cells: Vec<Cell>) -> Vec<Cell> {
+    let named = |cell: &Cell| {
+        run.only
+            .iter()
+            .any(|name| cell.name.starts_with(name.as_str()))
+    };
+    let all = run.only.is_empty();
+    cells
+        .into_iter()
+        .filter(|cell| all || named(cell))
+        .collect()
+}
+
+fn notes(run: &Run) -> Vec<String> {
+    let quick = "a quick run of a few short rounds: not to be quoted".to_owned();
+    Vec::from_iter(run.quick.then_some(quick))
+}
+
+fn measure(run: &Run, cells: &[Cell]) -> Result<Vec<Outcome>, String> {
+    let (rounds, millis) = if run.quick { QUICK } else { FULL };
+    let rounds = usize::from(run.rounds.unwrap_or(rounds));
+    let time = Duration::from_millis(run.millis.unwrap_or(millis).into());
+    let mut stage = Stage::new(time, cells::CAPACITY)?;
+    stage.real_time = run.real_time;
+    stage.fault = run.inject_fault;
+    let mut outcomes = Vec::new();
+    for cell in cells {
+        let outcome = cell.run(&mut stage, rounds)?;
+        println!("{}", text(&outcome));
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+fn execute(path: Option<&str>, count: u64) -> Result<ExitCode, String> {
+    let Some(path) = path else {
+        hot::PATHS.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let known = hot::PATHS.iter().find(|(name, _)| *name == path);
+    let (_, execute) = known.ok_or_else(|| format!("no hot path is called {path}"))?;
+    execute(count)?;
+    Ok(ExitCode::SUCCESS)
+}
