@@ -82,6 +82,8 @@ pub enum Failure {
         /// Which record of this input, counted from 1.
         record: u64,
         error: FrameError,
+        /// What bounds a record's length there.
+        limit: &'static str,
     },
     /// The standard output could not be written.
     Output(io::Error),
@@ -216,7 +218,13 @@ impl fmt::Display for Failure {
                 source,
                 record,
                 error,
-            } => write!(f, "{source}: record {record} {error}"),
+                limit,
+            } => match error {
+                FrameError::TooLarge { .. } => {
+                    write!(f, "{source}: record {record} {error} ({limit})")
+                }
+                _ => write!(f, "{source}: record {record} {error}"),
+            },
             Self::Output(error) => write!(f, "standard output: {error}"),
             Self::Stopped { signal, unwritten } => write!(
                 f,

@@ -60,10 +60,7 @@ impl fmt::Display for FrameError {
             Self::Read(error) => write!(f, "cannot be read: {error}"),
             Self::TooLarge { len, whole, max } => {
                 let least = if *whole { "" } else { "at least " };
-                write!(
-                    f,
-                    "is {least}{len} bytes long, but this ring takes at most {max}"
-                )
+                write!(f, "is {least}{len} bytes long, expected at most {max}")
             }
             Self::Cut {
                 part,

@@ -44,6 +44,7 @@ pub fn run(args: &cli::Send) -> Result<(), Failure> {
                     source: source.clone(),
                     record: number,
                     error,
+                    limit: url.scheme().record_limit(),
                 },
             })?;
             match record {
