@@ -63,7 +63,7 @@ mod write;
 pub use fifo::{End, FifoReceiver, FifoSender};
 pub use options::{FifoOptions, PipeOptions};
 pub use pipe::{PipeReceiver, PipeSender, pair};
-pub use stale::{remove_stale, stale};
+pub use stale::{remove, remove_stale, stale};
 
 /// The longest record, in bytes, on every pipe and FIFO.
 pub const MAX_RECORD: usize = 16 << 20;

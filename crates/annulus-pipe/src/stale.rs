@@ -1,6 +1,7 @@
 //! What the killed have left: FIFOs at their paths.
 
 use crate::fifo::{Location, Probe, has_senders, probe};
+use annulus_channel::{OpenError, OpenReason};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,35 @@ pub fn remove_stale(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let found = find(dir)?.into_iter();
     let buried = found.filter(|(_, location, dead)| matches!(location.bury(dead), Ok(true)));
     Ok(buried.map(|(path, ..)| path).collect())
+}
+
+/// Removes one FIFO whose ends were all killed. False, and it is left alone, if one of them lives. No receiver can take the path in
+/// between.
+///
+/// ```
+/// use annulus_pipe::FifoOptions;
+///
+/// let path = std::env::temp_dir().join(format!("annulus-remove-{}", std::process::id()));
+/// let receiver = FifoOptions::new().receiver(&path)?;
+/// assert!(!annulus_pipe::remove(&path)?);
+/// receiver.die();
+/// assert!(annulus_pipe::remove(&path)?);
+/// assert!(annulus_pipe::remove(&path).is_err(), "nothing is there");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenReason::NotFound`]: nothing is there. [`OpenReason::Mismatch`]: something else is there, or a FIFO that no receiver of this
+/// library made. [`OpenReason::Os`]: it may not be opened.
+pub fn remove(path: &Path) -> Result<bool, OpenError> {
+    let location = Location::new(path)?;
+    match probe(&location)? {
+        Probe::Free => Err(OpenError::new(&location.name, OpenReason::NotFound)),
+        // Senders that live take it away themselves.
+        Probe::Dead(dead) if !has_senders(&dead) => location.bury(&dead),
+        Probe::Dead(_) | Probe::Taken => Ok(false),
+    }
 }
 
 fn find(dir: &Path) -> io::Result<Vec<(PathBuf, Location, OwnedFd)>> {

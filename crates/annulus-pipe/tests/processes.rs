@@ -4,8 +4,8 @@ mod actor;
 
 use actor::{Actor, PATIENCE, errand, given, read, receive_all, record, say, send_all};
 use annulus_channel::{
-    OpenReason, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
-    TrySendError,
+    Fault, OpenReason, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
+    TryRecvError, TrySendError,
 };
 use annulus_pipe::{End, FifoOptions, MAX_RECORD, PipeOptions, PipeReceiver, PipeSender};
 use nix::sys::pthread::{pthread_kill, pthread_self};
@@ -370,6 +370,54 @@ fn a_killed_receivers_fifo_is_replaced_and_nobody_joins_it() {
 }
 
 #[test]
+fn what_is_sent_after_a_receiver_was_killed_reaches_the_next_one() {
+    let _alone = alone();
+    let mut options = FifoOptions::new();
+    options.patience(PATIENCE);
+    for round in 0..400_u32 {
+        let place = Place::new();
+        options.receiver(place.path()).unwrap().die();
+        let mut bytes = vec![];
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Others look what is there, too.
+                for _ in 0..20 {
+                    annulus_pipe::stale(place.dir.path()).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                let mut tx = options.sender(place.path()).unwrap();
+                tx.send(&record(0, round)).unwrap();
+            });
+            let mut rx = options.receiver(place.path()).unwrap();
+            let received = rx.recv_timeout(&mut bytes, Duration::from_secs(20));
+            received.unwrap_or_else(|end| panic!("round {round}: {end}"));
+            assert_eq!(read(&bytes), (0, round));
+        });
+    }
+}
+
+#[test]
+fn a_fifo_is_removed_when_its_ends_are_gone_and_not_before() {
+    let _alone = alone();
+    let place = Place::new();
+    let path = place.path();
+    let reason = || annulus_pipe::remove(&path).unwrap_err().reason;
+    assert_eq!(reason(), OpenReason::NotFound);
+    let rx = FifoOptions::new().receiver(&path).unwrap();
+    let tx = FifoOptions::new().sender(&path).unwrap();
+    assert_eq!(annulus_pipe::remove(&path), Ok(false));
+    rx.die();
+    assert_eq!(annulus_pipe::remove(&path), Ok(false), "its sender lives");
+    tx.die();
+    assert_eq!(annulus_pipe::remove(&path), Ok(true));
+    assert!(place.is_empty());
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert!(matches!(reason(), OpenReason::Mismatch { .. }));
+    assert!(path.exists());
+}
+
+#[test]
 fn what_is_not_ours_is_refused_and_left_alone() {
     let _alone = alone();
     let place = Place::new();
@@ -576,12 +624,17 @@ fn a_forked_childs_copies_mean_nothing() {
     // SAFETY: the child closes descriptors and ends; it takes no lock that another thread may hold.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
+            let mut bytes = vec![];
+            let strange = tx.try_send(b"") == Err(TrySendError::Fault((), Fault::ForkedHandle))
+                && rx.try_recv(&mut bytes) == Err(TryRecvError::Fault(Fault::ForkedHandle));
             drop((tx, rx, pipe_tx, pipe_rx, other_tx));
             // SAFETY: ends the child at once.
-            unsafe { nix::libc::_exit(0) };
+            unsafe { nix::libc::_exit(i32::from(!strange)) };
         }
         nix::unistd::ForkResult::Parent { child } => {
-            nix::sys::wait::waitpid(child, None).unwrap();
+            let end = nix::sys::wait::waitpid(child, None).unwrap();
+            let well = nix::sys::wait::WaitStatus::Exited(child, 0);
+            assert_eq!(end, well, "a FIFO's handles say that they are the parent's");
         }
     }
     let second = options.receiver(place.path()).unwrap_err();

@@ -5,10 +5,9 @@ use crate::error::OpenError;
 use crate::options::Options;
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender};
-use annulus_channel::OpenReason;
 use annulus_pipe::{FifoOptions, PipeReceiver, PipeSender};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 pub(crate) fn sender(path: &Path) -> Result<BoxedSender, OpenError> {
@@ -50,27 +49,8 @@ pub fn pipe_receiver(end: OwnedFd) -> Result<BoxedReceiver, OpenError> {
 
 /// Removes a FIFO whose ends were all killed.
 pub(crate) fn remove(path: &Path, url: &Url) -> Result<(), OpenError> {
-    use std::os::unix::fs::FileTypeExt;
-    let error = |reason| Err(annulus_channel::OpenError::new(url, reason).into());
-    let found = match path.symlink_metadata() {
-        Err(_) => return error(OpenReason::NotFound),
-        Ok(found) => found.file_type(),
-    };
-    if !found.is_fifo() {
-        return error(OpenReason::Mismatch {
-            what: "file type",
-            expected: "a FIFO".to_owned(),
-            found: "something else".to_owned(),
-        });
-    }
-    let dir = match path.parent() {
-        Some(dir) if dir != Path::new("") => dir.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let dead = annulus_pipe::stale(&dir).unwrap_or_default();
-    match dead.iter().any(|dead| dead.file_name() == path.file_name()) {
-        true => std::fs::remove_file(path)
-            .map_err(|error| annulus_channel::OpenError::os(url, "unlink", &error).into()),
+    match annulus_pipe::remove(path)? {
+        true => Ok(()),
         false => Err(OpenError::Busy {
             url: url.clone(),
             pid: 0,

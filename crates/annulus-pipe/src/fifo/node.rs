@@ -1,10 +1,11 @@
 //! The FIFO as a file: its place, and what may be found there.
 
-use super::PATIENCE;
+use super::{PATIENCE, RECEIVER, STEP, has_receiver};
 use crate::mark::{self, OURS};
 use crate::stream::no_block;
 use annulus_channel::{OpenError, OpenReason};
-use annulus_fd::lock::Door;
+use annulus_fd::lock::{Door, try_share};
+use annulus_fd::wait::pause;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat, lstat};
@@ -14,6 +15,7 @@ use std::fs;
 use std::io::{self, ErrorKind::AlreadyExists, ErrorKind::NotFound};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// A path to a FIFO that stays the same when the process goes to another directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +152,8 @@ impl Location {
         let fifo = self
             .open(OFlag::O_RDONLY)
             .map_err(|errno| self.os("open", errno))?;
-        try_flock(&fifo).map_err(|errno| self.os("flock", errno))?;
+        // Shared, so that it cannot fail: nobody takes it alone.
+        try_share(&fifo, RECEIVER, 1).map_err(|errno| self.os("fcntl(F_OFD_SETLK)", errno))?;
         // Whatever the umask has taken away.
         mark::change(&fifo, 0o600 | OURS, 0o177).map_err(|errno| self.os("fchmod", errno))?;
         no_block(&fifo).map_err(|errno| self.os("fcntl(F_SETFL)", errno))?;
@@ -166,11 +169,11 @@ pub(crate) enum Probe {
     Free,
     /// A FIFO whose receiver lives.
     Taken,
-    /// A FIFO whose receiver was killed. Nobody else finds that out as long as this is kept.
+    /// A FIFO whose receiver was killed, or a draft whose receiver does not live yet.
     Dead(OwnedFd),
 }
 
-/// Looks at what is there, as a receiver for a moment.
+/// Looks at what is there. The kernel takes whoever looks for a reader; senders do not, who ask for the receiver's lock.
 pub(crate) fn probe(location: &Location) -> Result<Probe, OpenError> {
     location.check()?;
     let fd = match location.open(OFlag::O_RDONLY) {
@@ -179,15 +182,15 @@ pub(crate) fn probe(location: &Location) -> Result<Probe, OpenError> {
         Err(errno) => return Err(location.os("open", errno)),
     };
     location.check_fd(&fd)?;
-    match try_flock(&fd) {
-        Ok(true) => Ok(Probe::Dead(fd)),
-        Ok(false) => Ok(Probe::Taken),
-        Err(errno) => Err(location.os("flock", errno)),
+    match has_receiver(&fd) {
+        Ok(true) => Ok(Probe::Taken),
+        Ok(false) => Ok(Probe::Dead(fd)),
+        Err(errno) => Err(location.os("fcntl(F_OFD_GETLK)", errno)),
     }
 }
 
-/// Takes the receiver's lock, which the kernel drops when the last copy of the descriptor is closed. Any access to the file
-/// will do. nix's own lock unlocks when it is dropped, also a copy in a forked child.
+/// Takes the lock of whoever buries a FIFO: alone, which an OFD lock on a file that is open for reading is not. The kernel drops
+/// it when the descriptor is closed. nix's own lock unlocks when it is dropped, also a copy in a forked child.
 fn try_flock(fd: &OwnedFd) -> Result<bool, Errno> {
     // SAFETY: flock(2) takes no pointer.
     let done = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
@@ -199,13 +202,114 @@ fn try_flock(fd: &OwnedFd) -> Result<bool, Errno> {
 }
 
 impl Location {
-    /// Unlinks a dead receiver's FIFO. False if somebody is stopped in its door.
+    /// Unlinks a dead receiver's FIFO. False if somebody is stopped in its door or at burying it, or if it was a draft
+    /// and its receiver lives by now.
     pub(crate) fn bury(&self, dead: &OwnedFd) -> Result<bool, OpenError> {
-        let door = Door::shared(dead, PATIENCE);
-        let door = door.map_err(|errno| self.os("fcntl(F_OFD_SETLK)", errno))?;
-        if door.is_some() {
-            self.unlink(dead);
+        let deadline = Instant::now().checked_add(PATIENCE);
+        // One at a time: the path leads to another FIFO as soon as somebody has buried this one.
+        while !try_flock(dead).map_err(|errno| self.os("flock", errno))? {
+            if !pause(deadline, STEP) {
+                return Ok(false);
+            }
         }
-        Ok(door.is_some())
+        let buried = self.bury_alone(dead);
+        // It cannot fail on a lock that is held, and if it did, it would end with the descriptor.
+        // SAFETY: flock(2) takes no pointer.
+        let _ = unsafe { libc::flock(dead.as_raw_fd(), libc::LOCK_UN) };
+        buried
+    }
+
+    /// Behind the flock. No sender enters, since there is no receiver.
+    fn bury_alone(&self, dead: &OwnedFd) -> Result<bool, OpenError> {
+        let door = Door::shared(dead, PATIENCE);
+        let Some(_door) = door.map_err(|errno| self.os("fcntl(F_OFD_SETLK)", errno))? else {
+            return Ok(false);
+        };
+        match has_receiver(dead) {
+            Ok(true) => return Ok(false),
+            Ok(false) => self.unlink(dead),
+            Err(errno) => return Err(self.os("fcntl(F_OFD_GETLK)", errno)),
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Location, Probe, probe};
+    use crate::FifoOptions;
+    use annulus_channel::{OpenReason, Receiver, Sender};
+    use nix::sys::stat::Mode;
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    fn place() -> (TempDir, Location) {
+        let dir = TempDir::new().unwrap();
+        let location = Location::new(&dir.path().join("fifo")).unwrap();
+        (dir, location)
+    }
+
+    fn dead(location: &Location) -> OwnedFd {
+        match probe(location) {
+            Ok(Probe::Dead(dead)) => dead,
+            other => panic!("expected a dead receiver's FIFO, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn nobody_sends_to_one_who_looks_whether_the_receiver_lives() {
+        let (_dir, location) = place();
+        let mut options = FifoOptions::new();
+        options.patience(Duration::ZERO);
+        options.receiver(location.path()).unwrap().die();
+        let looking = dead(&location);
+        // The kernel lets it open the FIFO.
+        let nobody = options.sender(location.path()).map(drop).unwrap_err();
+        assert_eq!(nobody.reason, OpenReason::TimedOut);
+        assert_eq!(location.bury(&looking), Ok(true));
+        drop(looking);
+
+        let mut rx = options.receiver(location.path()).unwrap();
+        let mut tx = options.sender(location.path()).unwrap();
+        tx.send(b"new").unwrap();
+        assert_eq!(rx.recv(&mut vec![]), Ok(3));
+    }
+
+    #[test]
+    fn the_last_sender_frees_a_dead_receivers_path_while_somebody_looks() {
+        let (_dir, location) = place();
+        let rx = FifoOptions::new().receiver(location.path()).unwrap();
+        let tx = FifoOptions::new().sender(location.path()).unwrap();
+        rx.die();
+        let looking = dead(&location);
+        drop(tx);
+        assert!(!location.path().exists());
+        assert_eq!(location.bury(&looking), Ok(true));
+    }
+
+    #[test]
+    fn a_receiver_whose_draft_was_looked_at_is_alive() {
+        let (_dir, location) = place();
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX;
+        nix::unistd::mkfifo(&location.path(), mode).unwrap();
+        let looking = dead(&location);
+        let _receiver = location.open_made(|_| Ok(())).unwrap();
+        assert!(matches!(probe(&location), Ok(Probe::Taken)));
+        assert_eq!(location.bury(&looking), Ok(false));
+        drop(looking);
+        assert!(matches!(probe(&location), Ok(Probe::Taken)));
+    }
+
+    #[test]
+    fn who_buries_late_leaves_the_new_receivers_fifo_alone() {
+        let (_dir, location) = place();
+        let options = FifoOptions::new();
+        options.receiver(location.path()).unwrap().die();
+        let (first, late) = (dead(&location), dead(&location));
+        assert_eq!(location.bury(&first), Ok(true));
+        let _rx = options.receiver(location.path()).unwrap();
+        assert_eq!(location.bury(&late), Ok(true));
+        assert!(matches!(probe(&location), Ok(Probe::Taken)));
     }
 }

@@ -7,7 +7,7 @@ use crate::mark::{self, RECEIVED, SENDING, SENT};
 use crate::outcome::{Gone, Stop, Until};
 use crate::stream::{Inlet, Look, set_capacity};
 use annulus_channel::{
-    Capabilities, OpenError, OpenReason, Receiver, RecvError, RecvTimeoutError, TryRecvError,
+    Capabilities, Fault, OpenError, OpenReason, Receiver, RecvError, RecvTimeoutError, TryRecvError,
 };
 use annulus_fd::frame::Decoder;
 use annulus_fd::lock::{Door, is_locked};
@@ -61,7 +61,7 @@ pub(crate) fn open(path: &Path, capacity: Option<usize>) -> Result<FifoReceiver,
     }
 }
 
-/// The descriptor, which keeps the flock. Dropped by the process that it belongs to, it ends the channel.
+/// The descriptor, with the receiver's lock. Dropped by the process that it belongs to, it ends the channel.
 #[derive(Debug)]
 struct Reader {
     fifo: OwnedFd,
@@ -115,6 +115,8 @@ impl Drop for Reader {
 /// The receiving end of a FIFO, and its owner.
 ///
 /// Dropped, it closes: senders are told `Disconnected`, and the path is free again. What was not received is gone.
+///
+/// In a child that was forked with it, every call fails with [`Fault::ForkedHandle`], and dropping it means nothing.
 #[derive(Debug)]
 pub struct FifoReceiver {
     inlet: Inlet<Reader>,
@@ -140,6 +142,9 @@ impl FifoReceiver {
 
     fn take(&mut self, record: &mut Vec<u8>, until: Until) -> Result<usize, Stop> {
         record.clear();
+        if self.inlet.fd.pid != std::process::id() {
+            return Err(Stop::Fault(Fault::ForkedHandle));
+        }
         if let Some(end) = self.end {
             return Err(end);
         }

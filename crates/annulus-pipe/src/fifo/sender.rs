@@ -1,18 +1,18 @@
 //! A sending end of a FIFO.
 
 use super::node::Location;
-use super::{CAPABILITIES, FRAGMENT, PATIENCE, SENDERS, has_senders};
+use super::{CAPABILITIES, FRAGMENT, PATIENCE, SENDERS, has_receiver, has_senders};
 use crate::MAX_RECORD;
 use crate::mark::{self, RECEIVED, SENDING, SENT};
 use crate::outcome::{Gone, Stop, Until};
 use crate::stream::Outlet;
 use annulus_channel::{
-    Capabilities, OpenError, OpenReason, SendError, SendTimeoutError, Sender, TrySendError,
+    Capabilities, Fault, OpenError, OpenReason, SendError, SendTimeoutError, Sender, TrySendError,
 };
 use annulus_fd::frame::Encoder;
 use annulus_fd::lock::{Door, try_lock, unlock};
 use annulus_fd::names::ticket;
-use annulus_fd::wait::{Waited, pause, writable};
+use annulus_fd::wait::pause;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,7 +60,8 @@ fn enter(fifo: &OwnedFd) -> Result<Option<u32>, (&'static str, Errno)> {
         return Ok(None);
     };
     let mark = mark::get(fifo).map_err(|errno| ("fstat", errno))?;
-    if mark & RECEIVED != 0 || nobody_reads(fifo) {
+    // Not whether anybody reads: that may be somebody who looks whether the receiver lives.
+    if mark & RECEIVED != 0 || !has_receiver(fifo).map_err(|errno| ("fcntl(F_OFD_GETLK)", errno))? {
         return Ok(None);
     }
     let tag = loop {
@@ -71,10 +72,6 @@ fn enter(fifo: &OwnedFd) -> Result<Option<u32>, (&'static str, Errno)> {
     };
     mark::change(fifo, SENDING, SENT).map_err(|errno| ("fchmod", errno))?;
     Ok(Some(tag))
-}
-
-fn nobody_reads(fifo: &OwnedFd) -> bool {
-    writable(fifo, Some(Instant::now())) == Ok(Waited::HungUp)
 }
 
 /// The descriptor, with a lock on the byte of its tag. Dropped by the process that it belongs to, it leaves its mark.
@@ -107,7 +104,7 @@ impl Drop for Writer {
         }
         // Who may not mark it seems to have been killed.
         let _ = mark::change(&self.fifo, SENT, SENDING);
-        if nobody_reads(&self.fifo) {
+        if has_receiver(&self.fifo) == Ok(false) {
             self.location.unlink(&self.fifo);
         }
     }
@@ -116,6 +113,8 @@ impl Drop for Writer {
 /// A sending end of a FIFO.
 ///
 /// Dropped, it closes. When the last one has closed, the receiver gets everything, then `Disconnected`.
+///
+/// In a child that was forked with it, every call fails with [`Fault::ForkedHandle`], and dropping it means nothing.
 #[derive(Debug)]
 pub struct FifoSender {
     outlet: Outlet<Writer>,
@@ -134,6 +133,9 @@ impl FifoSender {
     }
 
     fn push(&mut self, record: &[u8], until: Until) -> Result<(), Stop> {
+        if self.outlet.fd.pid != std::process::id() {
+            return Err(Stop::Fault(Fault::ForkedHandle));
+        }
         self.outlet.send(record, until, |writer| {
             // A receiver that closed was the owner of the mark; nobody takes it off.
             match mark::get(writer) {
