@@ -32,7 +32,8 @@
 //! # Death
 //!
 //! A killed peer is noticed by its lock, which the kernel drops, within some 100 ms by a call that waits. Then a
-//! survivor waits for a successor, or fails with `PeerDead`: [`WhenDead`].
+//! survivor waits for a successor, or fails with `PeerDead`: [`WhenDead`]. A receiver may wait for a successor of those who have
+//! closed, too: [`WhenClosed`].
 
 mod buffer;
 mod checksum;
@@ -56,9 +57,9 @@ mod watch;
 
 pub use classic::Classic;
 pub use ends::{Receiver, Sender};
-pub use link::WhenDead;
+pub use link::{WhenClosed, WhenDead};
 pub use medium::Medium;
-pub use open::{is_empty, remove};
+pub use open::{is_empty, is_received, remove};
 pub use options::Options;
 #[doc(hidden)]
 pub use sem::Moment;

@@ -15,6 +15,7 @@
 use crate::fork::{self, OwnFile};
 use crate::header::{self, SEATS};
 use crate::memory::Memory;
+use crate::options::Options;
 use crate::place::Place;
 use annulus_channel::{Fault, OpenReason};
 use annulus_fd::lock::{Door, is_locked, try_lock, unlock};
@@ -54,7 +55,7 @@ impl Side {
         }
     }
 
-    fn seats(self) -> std::ops::Range<usize> {
+    pub(crate) fn seats(self) -> std::ops::Range<usize> {
         let first = self as usize * SEATS;
         first..first + SEATS
     }
@@ -68,6 +69,16 @@ pub enum WhenDead {
     Wait,
     /// Fail with `PeerDead`, within a second.
     Fail,
+}
+
+/// What a receiver does when every sender has closed and all is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenClosed {
+    /// Fail with `Disconnected`. The default.
+    #[default]
+    End,
+    /// Go on waiting, in the same channel: another sender may come.
+    Wait,
 }
 
 /// The other side, as the seats show it.
@@ -99,6 +110,8 @@ pub(crate) struct Link {
     /// What our seat says.
     pub(crate) word: u64,
     when_dead: WhenDead,
+    /// Of a receiver. A sender ends with the last receiver.
+    when_closed: WhenClosed,
     seat: usize,
     lock: OwnFile,
     /// The process that we belong to.
@@ -132,7 +145,7 @@ impl Link {
         lock: OwnFile,
         side: Side,
         many: bool,
-        when_dead: WhenDead,
+        options: &Options,
     ) -> Result<Self, OpenReason> {
         let seats = side.seats();
         let count = if many { SEATS } else { 1 };
@@ -171,7 +184,11 @@ impl Link {
             place,
             side,
             word,
-            when_dead,
+            when_dead: options.when_dead,
+            when_closed: match side {
+                Side::Sender => WhenClosed::End,
+                Side::Receiver => options.when_closed,
+            },
             seat,
             lock,
             generation: fork::generation(),
@@ -273,7 +290,7 @@ impl Link {
             self.look();
         }
         match self.others {
-            Others::Closed => Some(End::Closed),
+            Others::Closed if self.when_closed == WhenClosed::End => Some(End::Closed),
             Others::Dead if self.when_dead == WhenDead::Fail => Some(End::Dead),
             _ => None,
         }

@@ -78,16 +78,8 @@ fn attach<M: Carry>(
         Side::Sender => M::CAPABILITIES.many_senders,
         Side::Receiver => M::CAPABILITIES.many_receivers,
     };
-    let mut link = Link::new(
-        memory,
-        file,
-        place.clone(),
-        lock,
-        side,
-        many,
-        options.when_dead,
-    )
-    .map_err(error)?;
+    let mut link =
+        Link::new(memory, file, place.clone(), lock, side, many, options).map_err(error)?;
     let medium = M::attach(&link, &shape, options.mode).map_err(error)?;
     link.sit();
     Ok(Some(Open {
@@ -225,4 +217,32 @@ pub fn is_empty<M: Medium>(name: impl AsRef<Path>) -> Result<bool, OpenError> {
     // Acquire is more than is needed: the answer may be old as soon as it is given.
     let word = |at| memory.word(at).load(std::sync::atomic::Ordering::Acquire);
     Ok(word(header::IN) == word(header::OUT))
+}
+
+/// Whether a living receiver is attached to the channel of this name. Attaches nothing.
+///
+/// ```
+/// use annulus_classic::{Classic, ClassicReceiver, ClassicSender, Options, is_received};
+///
+/// let name = format!("is-received-example-{}", std::process::id());
+/// let _tx: ClassicSender = Options::new().sender(&name)?;
+/// assert!(!is_received::<Classic>(&name)?);
+/// let _rx: ClassicReceiver = Options::new().receiver(&name)?;
+/// assert!(is_received::<Classic>(&name)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: `NotFound`; `Mismatch` if something else has the name.
+pub fn is_received<M: Medium>(name: impl AsRef<Path>) -> Result<bool, OpenError> {
+    let place = M::place(name.as_ref())?;
+    let Some(file) = place.open()? else {
+        return Err(place.error(OpenReason::NotFound));
+    };
+    map::<M>(&place, &file)?;
+    let lock = own(&place, &file)?;
+    Ok(Side::Receiver
+        .seats()
+        .any(|seat| link::is_taken(&lock, seat)))
 }

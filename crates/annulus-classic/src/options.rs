@@ -1,7 +1,7 @@
 //! How to open a channel: [`Options`].
 
 use crate::ends::{Receiver, Sender};
-use crate::link::WhenDead;
+use crate::link::{WhenClosed, WhenDead};
 use crate::medium::Medium;
 use annulus_channel::OpenError;
 use std::path::Path;
@@ -31,6 +31,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) create_new: bool,
     pub(crate) when_dead: WhenDead,
+    pub(crate) when_closed: WhenClosed,
 }
 
 impl Default for Options {
@@ -50,6 +51,7 @@ impl Options {
             create: true,
             create_new: false,
             when_dead: WhenDead::Wait,
+            when_closed: WhenClosed::End,
         }
     }
 
@@ -93,6 +95,30 @@ impl Options {
     /// What a blocked call does when everybody on the other side was killed.
     pub fn when_dead(&mut self, when_dead: WhenDead) -> &mut Self {
         self.when_dead = when_dead;
+        self
+    }
+
+    /// What a receiver does when every sender has closed and all is received.
+    ///
+    /// ```
+    /// use annulus_channel::{Receiver as _, Sender as _};
+    /// use annulus_classic::{ClassicReceiver, ClassicSender, Options, WhenClosed};
+    ///
+    /// let name = format!("when-closed-example-{}", std::process::id());
+    /// let mut rx: ClassicReceiver = Options::new().when_closed(WhenClosed::Wait).receiver(&name)?;
+    /// let mut record = Vec::new();
+    /// for word in [b"one", b"two"] {
+    ///     // A sender after the other, by the same buffer.
+    ///     let mut tx: ClassicSender = Options::new().create(false).sender(&name)?;
+    ///     tx.send(word)?;
+    ///     drop(tx);
+    ///     rx.recv(&mut record)?;
+    ///     assert_eq!(record, word);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn when_closed(&mut self, when_closed: WhenClosed) -> &mut Self {
+        self.when_closed = when_closed;
         self
     }
 

@@ -3,7 +3,7 @@
 use crate::kernel::Kernel;
 use crate::lock::{self, Turn};
 use crate::name::Name;
-use crate::open::{self, map, open_companion};
+use crate::open::{self, Unless, map, open_companion};
 use crate::posix::PosixQueue;
 use crate::sysv::SysvQueue;
 use annulus_channel::OpenError;
@@ -58,11 +58,23 @@ pub fn list() -> io::Result<Vec<Listed>> {
         let file = entry?.file_name();
         let name = file.to_str().and_then(Name::of_companion);
         listed.extend(name.and_then(|name| match name {
-            Name::Posix(_) => look::<PosixQueue>(name),
-            Name::SystemV(_) => look::<SysvQueue>(name),
+            Name::Posix(_) => look_again::<PosixQueue>(name),
+            Name::SystemV(_) => look_again::<SysvQueue>(name),
         }));
     }
     Ok(listed)
+}
+
+/// Looks once more, in turn, at what seems never finished: a living creator has finished it by then. One who was stopped
+/// halfway has the turn, and his queue is left out.
+fn look_again<K: Kernel>(name: Name) -> Option<Listed> {
+    let listed = look::<K>(name)?;
+    if listed.open || listed.records.is_some() {
+        return Some(listed);
+    }
+    let companion = open_companion(&listed.name, None).ok()?;
+    let _turn = Turn::take(&listed.name, &companion).ok()?;
+    look::<K>(listed.name)
 }
 
 fn look<K: Kernel>(name: Name) -> Option<Listed> {
@@ -143,7 +155,32 @@ fn sweep<K: Kernel>(name: &Name) -> bool {
 /// [`OpenError`]: `NotFound`, `Permission`, `Mismatch` if the queue is somebody else's.
 pub fn remove(name: &Name) -> Result<(), OpenError> {
     match name {
-        Name::Posix(_) => open::remove::<PosixQueue>(name),
-        Name::SystemV(_) => open::remove::<SysvQueue>(name),
+        Name::Posix(_) => open::remove::<PosixQueue>(name, Unless::Never),
+        Name::SystemV(_) => open::remove::<SysvQueue>(name, Unless::Never),
+    }
+    .map(|_| ())
+}
+
+/// Does what [`remove`] does, unless somebody living has the queue open: then it stays, and this is false. Nobody can come
+/// in between. Records that are in it go with it.
+///
+/// ```
+/// use annulus_mqueue::{QueueOptions, remove_unused};
+/// # let name = format!("/annulus-doc-unused-{}", std::process::id());
+/// let queue = QueueOptions::new().create(true).posix(&name)?;
+/// let name = queue.name().clone();
+/// assert!(!remove_unused(&name)?);
+/// drop(queue);
+/// assert!(remove_unused(&name)?);
+/// # Ok::<(), annulus_channel::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`remove`]; and `TimedOut` if somebody was stopped while he created, opened or removed it.
+pub fn remove_unused(name: &Name) -> Result<bool, OpenError> {
+    match name {
+        Name::Posix(_) => open::remove::<PosixQueue>(name, Unless::Open),
+        Name::SystemV(_) => open::remove::<SysvQueue>(name, Unless::Open),
     }
 }

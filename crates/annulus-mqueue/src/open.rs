@@ -192,8 +192,18 @@ fn check<K: Kernel>(options: &QueueOptions, shared: &Shared<K>) -> Result<(), Op
     )
 }
 
-/// Removes the queue and its companion, whoever is attached. What isn't ours stays.
-pub(crate) fn remove<K: Kernel>(name: &Name) -> Result<(), OpenError> {
+/// What keeps a queue from being removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unless {
+    /// Nothing.
+    Never,
+    /// Somebody living has it open.
+    Open,
+}
+
+/// Removes the queue and its companion, `unless` somebody has it open (then it is false) or whoever is attached. What
+/// isn't ours stays.
+pub(crate) fn remove<K: Kernel>(name: &Name, unless: Unless) -> Result<bool, OpenError> {
     let companion = match open_companion(name, None) {
         Err(error) if error.reason == OpenReason::NotFound && K::find(name)?.is_some() => {
             return Err(foreign(name));
@@ -202,10 +212,17 @@ pub(crate) fn remove<K: Kernel>(name: &Name) -> Result<(), OpenError> {
     };
     let _turn = Turn::take(name, &companion)?;
     if !is_same(&name.companion(), &companion) {
-        return Ok(());
+        return match unless {
+            Unless::Never => Ok(true),
+            Unless::Open => Err(OpenError::new(name, OpenReason::NotFound)),
+        };
+    }
+    // In turn: nobody opens it meanwhile, and whoever has made it has noted that he has it open.
+    if unless == Unless::Open && lock::is_open(&companion) {
+        return Ok(false);
     }
     let page = map(name, &companion)?;
-    remove_in_turn::<K>(name, &page)
+    remove_in_turn::<K>(name, &page).map(|()| true)
 }
 
 /// The same, in turn.

@@ -2,13 +2,16 @@
 //!
 //! Both ends are given names of the same channels, not necessarily in the same order or the same number.
 //!
-//! - The *receiver* offers: it opens every channel that it can, in order, creating it where that is needed, and then
-//!   waits for a greeting on any of them.
+//! - The *receiver* offers: it creates every channel that it can, in order, and then waits for a greeting on any of
+//!   them. One that exists already is refused and left as it is: records of others may be in it, which a look for the
+//!   greeting would take. What a killed receiver has left is in the way, too, until somebody [removes](crate::remove) it.
+//!   (Sockets and FIFOs are met, not kept: there a receiver that lives is in the way, and a dead one's name is taken over.)
 //! - The *sender* chooses: it tries its names in order and never creates anything. The first that it can open, on which
 //!   somebody receives, and which takes the greeting, is the one. Having found one it looks once more at those before it,
 //!   since the receiver may have been in the middle of offering them.
 //! - The *greeting* is the channel's first record. It names the channels that the sender could not use and says why, so that
-//!   both ends know. The receiver takes the channel it comes by, closes the others and removes what it created for them.
+//!   both ends know. The receiver takes the channel it comes by, closes the others and removes them, as it has created them.
+//!   A channel by which something else than a greeting comes first is out, and left to whoever sends there.
 //!
 //! So the order that counts is the sender's. Whoever finds no channel in time gets every reason. A sender that dies
 //! after its greeting is the channel's own affair, as is one whose channel fails later: there is no second choice.
@@ -20,7 +23,7 @@ use crate::open::{open_receiver, open_sender};
 use crate::options::{Options, Side, is_met};
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender, remove, ring};
-use annulus_channel::TryRecvError;
+use annulus_channel::{OpenReason, TryRecvError};
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -107,6 +110,9 @@ impl std::error::Error for NoneChosen {}
 /// `options` are for every channel: a transport gets those that apply to it. `wait` is how long the other end may take to
 /// come, 10 s if not set.
 ///
+/// A receiver offers only what it creates itself: a channel that exists already is among the `rejected`, and neither it nor a
+/// record in it is touched. Of what it has created, everything but the chosen channel is gone when this returns.
+///
 /// ```
 /// use annulus_transports::{Options, Side, Url, fallback};
 /// use std::thread;
@@ -145,6 +151,7 @@ fn fitting(url: &Url, options: &Options, side: Side) -> Options {
     let mut fitting = options.clone();
     fitting.wait = None;
     fitting.create = side == Side::Receiver && !is_met(url.scheme());
+    fitting.create_new = fitting.create;
     if side == Side::Sender {
         (fitting.mode, fitting.capacity, fitting.keep) = (None, None, false);
         fitting.max_record = None;
@@ -170,7 +177,7 @@ fn offer(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, N
         let open = || open_receiver(url, &fitting(url, options, Side::Receiver));
         match check(url).and_then(|()| open()) {
             Ok(receiver) => offers.push((url.clone(), receiver)),
-            Err(error) => rejected.push((url.clone(), error)),
+            Err(error) => rejected.push((url.clone(), existing(url, error))),
         }
     }
     let greeted = wait_for_greeting(&mut offers, deadline, &mut rejected);
@@ -178,8 +185,10 @@ fn offer(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, N
     // Nobody will come by the others.
     for (url, receiver) in offers {
         drop(receiver);
-        // Most have removed themselves.
-        let _ = remove(&url);
+        // Created here, and in nobody's use. What is met removes itself, and by now the name may be another's.
+        if !is_met(url.scheme()) {
+            let _ = remove(&url);
+        }
     }
     match chosen {
         Some((url, receiver)) => Ok(Chosen {
@@ -188,6 +197,21 @@ fn offer(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, N
             rejected,
         }),
         None => Err(NoneChosen { rejected }),
+    }
+}
+
+/// Says why a channel that is there already is not offered; any other error as it is.
+fn existing(url: &Url, error: OpenError) -> OpenError {
+    match error {
+        OpenError::Ring(annulus::OpenError::Exists(_))
+        | OpenError::Transport(annulus_channel::OpenError {
+            reason: OpenReason::Exists,
+            ..
+        }) => OpenError::Unfit {
+            url: url.clone(),
+            reason: "it exists already, and may hold records of others",
+        },
+        other => other,
     }
 }
 
@@ -298,6 +322,8 @@ fn is_received(url: &Url) -> Result<bool, OpenError> {
         Url::Ring(location) => ring::is_received(location),
         #[cfg(feature = "mqueue")]
         Url::Mq(_) | Url::Sysv(_) => Ok(crate::queue::is_received(url)),
+        #[cfg(feature = "classic")]
+        Url::Classic(_) | Url::Sem(_) | Url::Spool(_) => crate::textbook::is_received(url),
         _ => Ok(true),
     }
 }

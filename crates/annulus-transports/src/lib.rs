@@ -22,7 +22,7 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(any(feature = "classic", feature = "pipe"))]
+#[cfg(feature = "pipe")]
 mod again;
 mod error;
 mod fallback;

@@ -29,6 +29,8 @@ pub enum Side {
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) create: bool,
+    /// And is an error if it is there. For a fallback's offers.
+    pub(crate) create_new: bool,
     pub(crate) kind: Option<Kind>,
     pub(crate) capacity: Option<usize>,
     pub(crate) max_record: Option<usize>,

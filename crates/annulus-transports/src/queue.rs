@@ -56,6 +56,7 @@ fn settle(options: &Options, posix: bool) -> QueueOptions {
     let mut queue = QueueOptions::new();
     queue
         .create(options.create)
+        .create_new(options.create_new)
         .unlink_when_finished(!options.keep);
     if let (Some(bytes), true) = (options.capacity, options.create) {
         queue.capacity(match posix {
@@ -94,20 +95,15 @@ fn name(url: &Url) -> Name {
     }
 }
 
-/// Removes a queue that nobody living is attached to.
+/// Removes a queue that nobody living has open. Nobody can come in between.
 pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
-    let name = name(url);
-    let all = annulus_mqueue::list().unwrap_or_default();
-    let used = |listed: &annulus_mqueue::Listed| {
-        listed.name == name && listed.senders + listed.receivers > 0
-    };
-    if all.iter().any(used) {
-        return Err(OpenError::Busy {
+    match annulus_mqueue::remove_unused(&name(url))? {
+        true => Ok(()),
+        false => Err(OpenError::Busy {
             url: url.clone(),
             pid: 0,
-        });
+        }),
     }
-    Ok(annulus_mqueue::remove(&name)?)
 }
 
 /// Whether a living receiver is attached to the queue.

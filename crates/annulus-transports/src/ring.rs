@@ -36,6 +36,7 @@ fn open(location: &Location, options: &Options) -> Result<AnyRing, OpenError> {
     if options.create {
         let kept = options.keep || matches!(location, Location::File(_));
         ring.create(true)
+            .create_new(options.create_new)
             .capacity(options.capacity.unwrap_or(CAPACITY))
             .unlink_when_finished(!kept);
     }

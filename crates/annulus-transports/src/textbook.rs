@@ -1,12 +1,11 @@
 //! The textbook's channels behind the facade: bounded buffers and the spool file.
 
-use crate::again::again;
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::remove::Stale;
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender};
-use annulus::WhenDead;
+use annulus::{WhenClosed, WhenDead};
 use annulus_channel::OpenReason;
 use annulus_classic::{Classic, Sem, Spool};
 
@@ -24,24 +23,18 @@ pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenEr
 }
 
 pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, OpenError> {
-    let at = url.clone();
-    let mut to = settle(url, options);
-    again(options, move || {
-        let receiver: BoxedReceiver = match &at {
-            Url::Classic(name) => Box::new(to.receiver::<Classic>(name)?),
-            Url::Sem(name) => Box::new(to.receiver::<Sem>(name)?),
-            Url::Spool(path) => Box::new(to.receiver::<Spool>(path)?),
-            other => unreachable!("no such channel: {other}"),
-        };
-        // The first has closed it for good; whoever waits for another sender makes the next.
-        to.create(true);
-        Ok(receiver)
+    let to = settle(url, options);
+    Ok(match url {
+        Url::Classic(name) => Box::new(to.receiver::<Classic>(name)?),
+        Url::Sem(name) => Box::new(to.receiver::<Sem>(name)?),
+        Url::Spool(path) => Box::new(to.receiver::<Spool>(path)?),
+        other => unreachable!("no such channel: {other}"),
     })
 }
 
 fn settle(url: &Url, options: &Options) -> annulus_classic::Options {
     let mut to = annulus_classic::Options::new();
-    to.create(options.create);
+    to.create(options.create).create_new(options.create_new);
     let record = options.max_record.unwrap_or(RECORD);
     match (url, options.capacity) {
         (Url::Spool(_), Some(bytes)) => {
@@ -62,6 +55,12 @@ fn settle(url: &Url, options: &Options) -> annulus_classic::Options {
             WhenDead::Fail => annulus_classic::WhenDead::Fail,
         });
     }
+    if let Some(what) = options.when_closed {
+        to.when_closed(match what {
+            WhenClosed::End => annulus_classic::WhenClosed::End,
+            WhenClosed::Wait => annulus_classic::WhenClosed::Wait,
+        });
+    }
     to
 }
 
@@ -78,6 +77,16 @@ pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
             pid,
         },
         _ => error.into(),
+    })
+}
+
+/// Whether a living receiver is attached.
+pub(crate) fn is_received(url: &Url) -> Result<bool, OpenError> {
+    Ok(match url {
+        Url::Classic(name) => annulus_classic::is_received::<Classic>(name)?,
+        Url::Sem(name) => annulus_classic::is_received::<Sem>(name)?,
+        Url::Spool(path) => annulus_classic::is_received::<Spool>(path)?,
+        other => unreachable!("no such channel: {other}"),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Every transport opened by its name, within one process; and the choice among several.
 
-use annulus_channel::RecvTimeoutError;
+use annulus_channel::{OpenReason, RecvTimeoutError};
+use annulus_mqueue::QueueOptions;
 use annulus_transports::{
     Chosen, OpenError, Options, Scheme, Side, Url, WhenClosed, fallback, open_receiver,
     open_sender, remove,
@@ -115,6 +116,90 @@ fn a_receiver_that_waits_for_the_next_sender_keeps_its_deadline() {
     }
 }
 
+#[test]
+fn what_many_short_senders_send_is_received() {
+    const EACH: u8 = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in [Scheme::Classic, Scheme::Sem, Scheme::Spool] {
+        let url = fresh(scheme, folder.path());
+        let mut options = Options::new();
+        options.create(true).when_closed(WhenClosed::Wait);
+        let mut receiver = open_receiver(&url, &options).expect("the receiver");
+        let sending = [0, 1].map(|who| {
+            let to = url.clone();
+            thread::spawn(move || {
+                for number in 0..EACH {
+                    let mut sender = loop {
+                        match open_sender(&to, Options::new().wait(GUARD)) {
+                            Ok(sender) => break sender,
+                            // One at a time.
+                            Err(OpenError::Transport(error))
+                                if matches!(error.reason, OpenReason::Taken { .. }) =>
+                            {
+                                thread::yield_now();
+                            }
+                            Err(error) => panic!("{error}"),
+                        }
+                    };
+                    sender.send(&[who, number]).expect("room");
+                }
+            })
+        });
+        let mut next = [0; 2];
+        let mut record = Vec::new();
+        while next != [EACH; 2] {
+            let got = receiver.recv_timeout(&mut record, Duration::from_secs(5));
+            got.unwrap_or_else(|error| panic!("{url}: {error} after {next:?}"));
+            let who = usize::from(record[0]);
+            assert_eq!(record[1], next[who], "{url}");
+            next[who] += 1;
+        }
+        for sending in sending {
+            sending.join().expect("a sender's end");
+        }
+        drop(receiver);
+        let _ = remove(&url);
+    }
+}
+
+#[test]
+fn a_queue_that_somebody_has_open_is_not_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    #[track_caller]
+    fn is_busy(url: &Url) {
+        let error = remove(url).expect_err("somebody has it open");
+        assert!(matches!(error, OpenError::Busy { .. }), "{error}");
+    }
+    for scheme in [Scheme::Mq, Scheme::Sysv] {
+        let url = fresh(scheme, folder.path());
+        // Whoever has made it and attached nothing yet.
+        let mut options = QueueOptions::new();
+        options.create(true);
+        match &url {
+            Url::Mq(name) => {
+                let _queue = options.posix(name).expect("a queue");
+                is_busy(&url);
+            }
+            Url::Sysv(key) => {
+                let _queue = options.sysv(&key.to_string()).expect("a queue");
+                is_busy(&url);
+            }
+            other => unreachable!("no queue: {other}"),
+        }
+        let mut sender = open_sender(&url, &Options::new()).expect("it is there still");
+        sender.send(b"kept").expect("room");
+        is_busy(&url);
+        let mut receiver = open_receiver(&url, &Options::new()).expect("it is there still");
+        drop(sender);
+        is_busy(&url);
+        let mut record = Vec::new();
+        receiver.recv_timeout(&mut record, GUARD).expect("a record");
+        assert_eq!(record, b"kept");
+        drop(receiver);
+        remove(&url).expect("nobody has it open");
+    }
+}
+
 /// Lets both ends choose, and gives what they chose.
 fn choose(receiver: Vec<Url>, sender: Vec<Url>) -> (Chosen, Chosen) {
     let offering = thread::spawn(move || {
@@ -226,4 +311,75 @@ fn where_none_works_every_reason_is_told() {
     let udp = [fresh(Scheme::Udp, at)];
     let none = fallback(&udp, Side::Receiver, Options::new().wait(wait)).expect_err("it may lose");
     assert!(none.to_string().contains("may lose"), "{none}");
+}
+
+/// A ring, a file, a queue or a buffer: what its users keep by its name.
+fn kept(folder: &Path) -> Vec<Url> {
+    use Scheme::{Classic, Mq, Ring, Sem, Spool, Sysv};
+    let mut urls: Vec<Url> = [Ring, Mq, Sysv, Classic, Sem, Spool]
+        .map(|scheme| fresh(scheme, folder))
+        .into();
+    let file = format!("file:{}", folder.join("ring").display());
+    urls.push(file.parse().expect("a name"));
+    urls
+}
+
+/// Leaves a channel with these records in it, and nobody there.
+fn leave(url: &Url, records: &[&[u8]]) {
+    let mut options = Options::new();
+    options
+        .create(true)
+        .keep(matches!(url, Url::Ring(_) | Url::Mq(_) | Url::Sysv(_)));
+    let mut sender = open_sender(url, &options).expect("a sender");
+    for record in records {
+        sender.send(record).expect("room");
+    }
+}
+
+#[test]
+fn a_fallback_leaves_what_exists_already_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    for url in kept(at) {
+        leave(&url, &[b"one", b"two"]);
+        // It is refused where it is the only one, and passed over where another one works.
+        let mut wait = Options::new();
+        wait.wait(Duration::from_millis(30));
+        let none = fallback(std::slice::from_ref(&url), Side::Receiver, &wait);
+        let said = none.expect_err("it is there").to_string();
+        assert!(said.contains("it exists already"), "{said}");
+        let other = fresh(Scheme::Ring, at);
+        let urls = vec![url.clone(), other.clone()];
+        let (receiver, sender) = choose(urls.clone(), urls);
+        assert_eq!((&receiver.url, &sender.url), (&other, &other));
+        assert_eq!(receiver.rejected[0].0, url);
+        passes((receiver, sender));
+
+        let mut receiver = open_receiver(&url, &Options::new()).expect("it is there still");
+        let mut record = Vec::new();
+        for expected in [b"one", b"two"] {
+            receiver.recv_timeout(&mut record, GUARD).expect("a record");
+            assert_eq!(record, expected, "{url}");
+        }
+        drop(receiver);
+        let _ = remove(&url);
+    }
+}
+
+#[test]
+fn a_fallback_leaves_an_empty_channel_where_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    // An empty buffer does not stay by itself.
+    let stays = |url: &Url| !matches!(url, Url::Classic(_) | Url::Sem(_));
+    for url in kept(at).into_iter().filter(stays) {
+        leave(&url, &[]);
+        let urls = [url.clone(), fresh(Scheme::Ring, at)];
+        let mut wait = Options::new();
+        wait.wait(Duration::from_millis(30));
+        let none = fallback(&urls, Side::Receiver, &wait).expect_err("nobody comes");
+        assert_eq!(none.rejected.len(), 1);
+        remove(&url).expect("it is there still");
+        assert!(remove(&urls[1]).is_err(), "what was offered is left");
+    }
 }
