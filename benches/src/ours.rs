@@ -20,6 +20,18 @@ impl<K: Protocol> Named for Annulus<K> {
     };
 }
 
+/// A ring in a memory file, used by threads: what differs from the heap is the memory alone.
+pub struct Mapped<K>(PhantomData<K>);
+
+impl<K: Protocol> Named for Mapped<K> {
+    const NAME: &'static str = match K::KIND {
+        Kind::Spsc => "annulus spsc, mapped",
+        Kind::Mpsc => "annulus mpsc, mapped",
+        Kind::Spmc => "annulus spmc, mapped",
+        Kind::Mpmc => "annulus mpmc, mapped",
+    };
+}
+
 impl<M: Message, K: Protocol> Tx<M> for Sender<M, K> {
     #[inline(always)]
     fn try_send(&mut self, message: &M) -> bool {
@@ -95,6 +107,17 @@ fn buffered<M: Message, K: Protocol>(ring: &Ring<M, K>) -> Result<Buffered<M, K>
     })
 }
 
+fn ends<M: Message, K: Protocol>(
+    ring: &Ring<M, K>,
+    senders: usize,
+    receivers: usize,
+) -> Result<Ends<Sender<M, K>, Buffered<M, K>>, String> {
+    Ok((
+        several(senders, |_| said(ring.sender()))?,
+        several(receivers, |_| buffered(ring))?,
+    ))
+}
+
 impl<M: Message, K: Protocol + 'static> Local<M> for Annulus<K> {
     type Tx = Sender<M, K>;
     type Rx = Buffered<M, K>;
@@ -104,11 +127,22 @@ impl<M: Message, K: Protocol + 'static> Local<M> for Annulus<K> {
         senders: usize,
         receivers: usize,
     ) -> Result<Ends<Self::Tx, Self::Rx>, String> {
-        let ring: Ring<M, K> = said(RingOptions::new().capacity(site.capacity).heap())?;
-        Ok((
-            several(senders, |_| said(ring.sender()))?,
-            several(receivers, |_| buffered(&ring))?,
-        ))
+        let ring = said(RingOptions::new().capacity(site.capacity).heap())?;
+        ends(&ring, senders, receivers)
+    }
+}
+
+impl<M: Message, K: Protocol + 'static> Local<M> for Mapped<K> {
+    type Tx = Sender<M, K>;
+    type Rx = Buffered<M, K>;
+
+    fn open(
+        site: &Site,
+        senders: usize,
+        receivers: usize,
+    ) -> Result<Ends<Self::Tx, Self::Rx>, String> {
+        let ring = said(RingOptions::new().capacity(site.capacity).memfd())?;
+        ends(&ring, senders, receivers)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cell::{Against, Cell, Goal, Role};
 use crate::drive::{batches, crowd, idle, in_place, paced, records, sleeping_trip, stream, trip};
 use crate::limits;
 use crate::message::Words;
-use crate::ours::Annulus;
+use crate::ours::{Annulus, Mapped};
 #[cfg(feature = "peers")]
 use crate::peers::{
     ArrayQueue, Channel, Iceoryx2, Kanal, Ringbuf, Ringfire, Rtrb, ShaqMpmc, ShaqSpsc, SyncChannel,
@@ -68,7 +68,8 @@ pub fn peers() -> Vec<Cell> {
 fn spsc<const N: usize, const RING: usize>(goals: Vec<Goal>) -> Cell {
     let mut subjects = cast!(
         stream(Words<N>):
-        Ours Threads<Annulus<Spsc>>, Again Threads<Annulus<Spsc>>;
+        Ours Threads<Annulus<Spsc>>, Again Threads<Annulus<Spsc>>,
+        Variant Threads<Mapped<Spsc>>;
         Peer Threads<Rtrb>,
         Peer Threads<Ringbuf>,
         Peer Threads<Ringfire>,

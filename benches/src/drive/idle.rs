@@ -20,7 +20,7 @@ where
         match (tx, rx) {
             (Some(tx), _) => {
                 thread::sleep(actor.stage.time);
-                tx.send(&M::new(7));
+                tx.send(&M::new(7 + u64::from(actor.stage.fault)));
             }
             (_, Some(rx)) => {
                 let message = rx.recv();

@@ -9,6 +9,7 @@ use crate::stage::Stage;
 use crossbeam_utils::CachePadded;
 use std::cell::UnsafeCell;
 use std::hint::black_box;
+use std::ptr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -31,9 +32,18 @@ pub fn copy<const LEN: usize, const CPUS: usize>(stage: &Stage) -> Result<Sample
     })?)
 }
 
+/// A page, so that every place begins at one.
+#[derive(Clone, Copy)]
+#[repr(C, align(4096))]
+struct Page([u8; PAGE]);
+
+const PAGE: usize = 4096;
+
 /// Places for records that the sender and the receiver own in turn.
 struct Slots {
-    places: Vec<UnsafeCell<Box<[u8]>>>,
+    memory: Box<[UnsafeCell<Page>]>,
+    /// Bytes of a place: whole pages.
+    len: usize,
     tail: CachePadded<AtomicU64>,
     head: CachePadded<AtomicU64>,
 }
@@ -43,13 +53,28 @@ struct Slots {
 unsafe impl Sync for Slots {}
 
 impl Slots {
-    fn new(count: usize, len: usize) -> Self {
-        let place = |_| UnsafeCell::new(vec![1; len].into_boxed_slice());
+    fn new(len: usize) -> Self {
+        assert!(len.is_multiple_of(PAGE), "whole pages");
+        let count = (BYTES / len).max(FEWEST);
+        let page = |_| UnsafeCell::new(Page([1; PAGE]));
         Self {
-            places: (0..count).map(place).collect(),
+            memory: (0..count * len / PAGE).map(page).collect(),
+            len,
             tail: CachePadded::default(),
             head: CachePadded::default(),
         }
+    }
+
+    /// How many records there is room for.
+    fn count(&self) -> u64 {
+        (self.memory.len() * PAGE / self.len) as u64
+    }
+
+    /// The place of a record.
+    fn place(&self, number: u64) -> *mut [u8] {
+        let first = (number % self.count()) as usize * (self.len / PAGE);
+        let pages = &self.memory[first..first + self.len / PAGE];
+        ptr::slice_from_raw_parts_mut(pages.as_ptr().cast_mut().cast(), self.len)
     }
 
     /// One side sends record after record, the other receives them, as `writer` and `reader` make them: nanoseconds a
@@ -60,8 +85,7 @@ impl Slots {
         writer: impl Fn() -> W + Sync,
         reader: impl Fn() -> R + Sync,
     ) -> Result<Sample, String> {
-        let count = self.places.len() as u64;
-        let place = |number: u64| self.places[(number % count) as usize].get();
+        let count = self.count();
         first(stage.together(&[1, 0], |actor| {
             if actor.part == 1 {
                 let mut write = writer();
@@ -72,7 +96,7 @@ impl Slots {
                     let mark = if over { number | LAST } else { number };
                     spin(|| (number < self.head.load(Acquire) + count).then_some(()));
                     // SAFETY: the receiver gave this place back.
-                    write(unsafe { &mut *place(number) }, mark);
+                    write(unsafe { &mut *self.place(number) }, mark);
                     number += 1;
                     self.tail.store(number, Release);
                     if over {
@@ -85,7 +109,7 @@ impl Slots {
             loop {
                 spin(|| (self.tail.load(Acquire) > number).then_some(()));
                 // SAFETY: the sender published this place and will not write to it until we give it back.
-                let record: &[u8] = unsafe { &*place(number) };
+                let record: &[u8] = unsafe { &*self.place(number) };
                 if !read(record, number) {
                     if !read(record, number | LAST) {
                         return Err(format!("record {number} is wrong"));
@@ -102,12 +126,9 @@ impl Slots {
     }
 }
 
-/// Bytes of the places together.
+/// Bytes of the places together, and the fewest places.
 const BYTES: usize = 4 << 20;
-
-fn places(len: usize) -> usize {
-    (BYTES / len).max(4)
-}
+const FEWEST: usize = 8;
 
 /// Records of `LEN` bytes copied in by one and out by the other, who then reads every byte, as the receiver of a queue
 /// does that checks what it gets: nanoseconds a record.
@@ -129,7 +150,7 @@ pub fn hand_over<const LEN: usize>(stage: &Stage) -> Result<Sample, String> {
             pool.is(number, &buffer)
         }
     };
-    Slots::new(places(LEN), LEN).run(stage, writer, reader)
+    Slots::new(LEN).run(stage, writer, reader)
 }
 
 /// Records of `LEN` bytes written by one and read by the other where they are: nanoseconds a record.
@@ -138,5 +159,5 @@ pub fn hand_over<const LEN: usize>(stage: &Stage) -> Result<Sample, String> {
 ///
 /// What the first actor said that failed.
 pub fn in_place<const LEN: usize>(stage: &Stage) -> Result<Sample, String> {
-    Slots::new(places(LEN), LEN).run(stage, || fill, || is_filled)
+    Slots::new(LEN).run(stage, || fill, || is_filled)
 }
