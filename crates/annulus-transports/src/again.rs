@@ -1,7 +1,6 @@
 //! A receiver that goes on with the next sender, where a transport's own channel ends with the last one.
 //!
-//! It opens the channel anew after each end. What has a file that stays may say at once that its last sender has gone; then
-//! it is opened again and again, with pauses, until the next one has come.
+//! It opens the channel anew after each end.
 
 use crate::error::OpenError;
 use crate::options::Options;
