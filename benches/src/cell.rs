@@ -344,7 +344,7 @@ impl Cell {
         let (number, what) = match goal.against {
             Against::Best => (fastest(&|row| row.role == Role::Peer), "the best peer"),
             Against::Of(names) => (fastest(&|row| names.contains(&row.subject)), ""),
-            Against::Limit => (fastest(&|row| row.role == Role::Limit), "the limit"),
+            Against::Limit => (fastest(&|row| row.role == Role::Limit), ""),
             Against::Figure(figure) => {
                 let mut pairs = Pairs::of(&samples[0], &samples[0], goal.figure);
                 for (_, theirs) in &mut pairs.pairs {
@@ -369,7 +369,7 @@ impl Cell {
                     Some(Pairs::of(&samples[0], &samples[number], goal.figure)),
                 )
             }
-            None => (format!("{what}, which this run does not have"), None),
+            None => ("nobody in this run".to_owned(), None),
         }
     }
 }

@@ -83,11 +83,12 @@ fn machine(report: &Report) -> String {
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
     format!(
-        "Measured on {}, {} processors{place}, Linux {}, at commit `{}`. {}",
+        "Measured on {}, {} processors{place}, Linux {}, at commit `{}`: {}. {}",
         machine.cpu,
         machine.cpus,
         machine.kernel,
         report.commit,
+        report.notes.join("; "),
         match versions.is_empty() {
             true => String::new(),
             false => format!("The others: {}.", versions.join(", ")),

@@ -164,20 +164,33 @@ fn wanted(run: &Run, cells: Vec<Cell>) -> Vec<Cell> {
 }
 
 fn notes(run: &Run) -> Vec<String> {
-    let quick = "a quick run of a few short rounds: not to be quoted".to_owned();
-    Vec::from_iter(run.quick.then_some(quick))
+    let (rounds, millis) = extent(run);
+    let before = if run.real_time {
+        ", actors with a processor each before all other tasks"
+    } else {
+        ""
+    };
+    let mut notes = vec![format!("{rounds} rounds of {millis} ms{before}")];
+    if run.quick {
+        notes.push("a quick run: not to be quoted".to_owned());
+    }
+    notes
+}
+
+/// Rounds, and milliseconds of a subject's work in one.
+fn extent(run: &Run) -> (u16, u16) {
+    let (rounds, millis) = if run.quick { QUICK } else { FULL };
+    (run.rounds.unwrap_or(rounds), run.millis.unwrap_or(millis))
 }
 
 fn measure(run: &Run, cells: &[Cell]) -> Result<Vec<Outcome>, String> {
-    let (rounds, millis) = if run.quick { QUICK } else { FULL };
-    let rounds = usize::from(run.rounds.unwrap_or(rounds));
-    let time = Duration::from_millis(run.millis.unwrap_or(millis).into());
-    let mut stage = Stage::new(time, cells::CAPACITY)?;
+    let (rounds, millis) = extent(run);
+    let mut stage = Stage::new(Duration::from_millis(millis.into()), cells::CAPACITY)?;
     stage.real_time = run.real_time;
     stage.fault = run.inject_fault;
     let mut outcomes = Vec::new();
     for cell in cells {
-        let outcome = cell.run(&mut stage, rounds)?;
+        let outcome = cell.run(&mut stage, rounds.into())?;
         println!("{}", text(&outcome));
         outcomes.push(outcome);
     }

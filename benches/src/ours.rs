@@ -107,11 +107,13 @@ fn buffered<M: Message, K: Protocol>(ring: &Ring<M, K>) -> Result<Buffered<M, K>
     })
 }
 
+type TypedEnds<M, K> = Ends<Sender<M, K>, Buffered<M, K>>;
+
 fn ends<M: Message, K: Protocol>(
     ring: &Ring<M, K>,
     senders: usize,
     receivers: usize,
-) -> Result<Ends<Sender<M, K>, Buffered<M, K>>, String> {
+) -> Result<TypedEnds<M, K>, String> {
     Ok((
         several(senders, |_| said(ring.sender()))?,
         several(receivers, |_| buffered(ring))?,
