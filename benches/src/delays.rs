@@ -29,6 +29,11 @@ impl Delays {
         let _ = self.0.add(&other.0);
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value that so many of all do not exceed.
     pub fn at(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64

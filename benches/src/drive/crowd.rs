@@ -135,11 +135,14 @@ fn tell((told, disturbance): Heard<Deed>) -> Result<Sample, String> {
         delays.add(&deed.delays);
     }
     let stall = deeds().map(|deed| deed.stall).max().unwrap_or(0);
-    sample.more.extend([
-        ("delay p50 µs", delays.at(0.5) / 1e3),
-        ("delay p99.9 ms", delays.at(0.999) / 1e6),
-        ("longest stall ms", stall as f64 / 1e6),
-    ]);
+    // Messages of one word have no room for the time.
+    if !delays.is_empty() {
+        sample.more.extend([
+            ("delay p50 µs", delays.at(0.5) / 1e3),
+            ("delay p99.9 ms", delays.at(0.999) / 1e6),
+        ]);
+    }
+    sample.more.insert("longest stall ms", stall as f64 / 1e6);
     Ok(sample)
 }
 
