@@ -8,7 +8,7 @@
 //! and now not.
 //!
 //! When the victim is dead the others must pass two laps, alone or with a newcomer on the dead side, within a second; then they
-//! end, survivors take out what is left, and the logs that everybody kept are compared ([`judge`]). After that
+//! end, survivors take out what is left, and the logs that everybody kept are compared (`judge`). After that
 //! it is a ring like any other: it goes round twice, no lease of a dead one is left, and the audit adds up.
 
 mod book;
