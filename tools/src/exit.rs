@@ -82,7 +82,7 @@ pub enum Failure {
         /// Which record of this input, counted from 1.
         record: u64,
         error: FrameError,
-        /// What bounds a record's length there.
+        /// What the longest record is there.
         limit: &'static str,
     },
     /// The standard output could not be written.
@@ -221,7 +221,10 @@ impl fmt::Display for Failure {
                 limit,
             } => match error {
                 FrameError::TooLarge { .. } => {
-                    write!(f, "{source}: record {record} {error} ({limit})")
+                    write!(
+                        f,
+                        "{source}: the longest record is {limit}; record {record} {error}"
+                    )
                 }
                 _ => write!(f, "{source}: record {record} {error}"),
             },

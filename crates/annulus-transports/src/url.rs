@@ -46,18 +46,16 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// What bounds the length of a record, and the setting that changes it, for an error to say.
+    /// What the longest record is, and the setting that changes it, for an error to say.
     pub fn record_limit(self) -> &'static str {
         match self {
-            Self::Ring => "half the ring, less 8 bytes; --capacity when it is created",
-            Self::Classic | Self::Sem => "a slot, whose size was chosen when it was created",
-            Self::Fifo | Self::Pipe | Self::Unix | Self::Tcp | Self::Spool => {
-                "the transport's own limit"
-            }
-            Self::UnixSeqpacket | Self::UnixDgram => "the socket's send buffer; net.core.wmem_max",
+            Self::Ring => "half the ring, less 8 bytes (--capacity, when it is created)",
+            Self::Classic | Self::Sem => "a slot (chosen when it is created)",
+            Self::Fifo | Self::Pipe | Self::Unix | Self::Tcp | Self::Spool => "the transport's own",
+            Self::UnixSeqpacket | Self::UnixDgram => "the socket's send buffer (net.core.wmem_max)",
             Self::Udp => "a datagram",
-            Self::Mq => "chosen when the queue was made; fs.mqueue.msgsize_max",
-            Self::Sysv => "chosen when the queue was made; kernel.msgmax and kernel.msgmnb",
+            Self::Mq => "chosen when the queue is made (fs.mqueue.msgsize_max)",
+            Self::Sysv => "chosen when the queue is made (kernel.msgmax, kernel.msgmnb)",
         }
     }
 
