@@ -6,6 +6,9 @@
 //! next run is long and the line comes over once for all of it. A receiver that found one record alone does not wait: that
 //! may be a turn of a dialogue.
 //!
+//! Where the other side does not work at full speed, waiting only delays its records: after some waits in a row of which little
+//! came it is left off for a while.
+//!
 //! Nothing hangs on it but speed: what is there is found by the next look, [`PAUSES`] pauses later.
 
 use crate::sync::{REAL, spin};
@@ -20,15 +23,33 @@ pub(crate) const ROOM: Range<u64> = 1..32;
 /// How long it waits, in pauses of the processor: some hundred nanoseconds. A model has no caches.
 const PAUSES: u32 = if REAL { 16 } else { 0 };
 
+/// A run after a wait that was in vain is shorter than this.
+const LITTLE: u64 = 16;
+
+/// So many of those in a row are enough.
+const VAIN: u32 = 8;
+
+/// For so many short runs nobody waits then.
+const RESTS: u32 = 1024;
+
 /// The length of the run that one side found last.
 pub(crate) struct Pace {
     run: u64,
     short: Range<u64>,
+    /// Waits in a row that were in vain.
+    vain: u32,
+    /// Ends of short runs at which not to wait, because it was in vain.
+    rests: u32,
 }
 
 impl Pace {
     pub(crate) fn new(short: Range<u64>) -> Self {
-        Self { run: 0, short }
+        Self {
+            run: 0,
+            short,
+            vain: 0,
+            rests: 0,
+        }
     }
 
     /// A run of so many begins.
@@ -52,12 +73,27 @@ impl Pace {
     /// The run is over: waits if it was short. Says whether it did.
     #[inline]
     pub(crate) fn wait(&mut self) -> bool {
-        let due = self.is_due();
+        let due = self.is_due() && self.is_worth_it();
         self.run = 0;
         if due {
             pause();
         }
         due
+    }
+
+    /// Whether waiting is of use: not if so little came of the last waits that the other side does not work at full speed,
+    /// and would only find its records delayed. That is forgotten after a while.
+    #[cold]
+    fn is_worth_it(&mut self) -> bool {
+        self.rests = self.rests.saturating_sub(1);
+        if self.rests > 0 {
+            return false;
+        }
+        self.vain = if self.run < LITTLE { self.vain + 1 } else { 0 };
+        if self.vain == VAIN {
+            (self.vain, self.rests) = (0, RESTS);
+        }
+        true
     }
 }
 
