@@ -45,8 +45,8 @@ pub(crate) fn spin() {
     loom::thread::yield_now();
 }
 
-/// How far ahead of what it writes a sender fetches lines, in bytes. Measured: half as far is half as good where a
-/// line takes long to come, and farther is no better.
+/// How far ahead of what it writes a sender fetches lines, in bytes. Values of 64 bytes, where a line takes long to come:
+/// 38 ns each without, 32 two lines ahead, 20 eight ahead; farther was not measured.
 pub(crate) const AHEAD: usize = 512;
 
 /// Records longer than this hide the way of their lines behind their own copying.

@@ -28,6 +28,7 @@ pub(crate) struct View {
     pub(crate) payload: Payload,
     /// One less than the number of units.
     mask: u64,
+    /// Units that may be in use at once.
     room: u64,
     pub(crate) geometry: Geometry,
 }
