@@ -127,6 +127,11 @@ fn a_waiting_sender_returns_a_dead_ones_record() {
 }
 
 #[test]
+fn what_another_holds_is_not_freed() {
+    models::what_another_holds_is_not_freed::<Mpmc>(Some(1));
+}
+
+#[test]
 fn a_batch_is_shared() {
     models::a_batch_is_shared::<Mpmc>(Some(2));
 }

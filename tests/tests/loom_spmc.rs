@@ -82,6 +82,11 @@ fn a_late_receiver_is_not_led_astray() {
 }
 
 #[test]
+fn what_another_holds_is_not_freed() {
+    models::what_another_holds_is_not_freed::<Spmc>(Some(1));
+}
+
+#[test]
 fn a_batch_is_shared() {
     models::a_batch_is_shared::<Spmc>(Some(2));
 }

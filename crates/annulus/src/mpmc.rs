@@ -49,11 +49,12 @@
 use crate::geometry::{Form, MOST_TRIES};
 use crate::layout::PAD;
 use crate::pace::{self, Pace};
-use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
+use crate::side::{Blocked, Claim, Found, RecvSide, SendSide};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, fence, scaled};
 use crate::view::View;
 use crate::words::{Age, Words, who};
 use annulus_channel::{Fault, Order};
+use std::ops::Range;
 
 /// A ring of this kind.
 pub type Ring<T> = crate::Ring<T, crate::Mpmc>;
@@ -97,7 +98,7 @@ pub(crate) fn record_at(
             Age::Current => {}
         }
         let units = words.low(word);
-        let to_end = view.geometry.units - view.index(position);
+        let to_end = view.to_end(position);
         let most = match view.geometry.form {
             Form::Typed => words.max_low(),
             Form::Bytes => to_end,
@@ -119,24 +120,20 @@ pub(crate) fn record_at(
         return Ok(Record::Ready { units: 1 });
     }
     // SAFETY: a unit's first word, within the payload.
-    let header = unsafe { view.payload.load_word(view.offset(position)) };
+    let header = unsafe { view.payload.load_word(view.record_offset(position)) };
     let there = tail.wrapping_sub(position);
-    let to_end = view.geometry.units - view.index(position);
+    let to_end = view.to_end(position);
     if header == PAD | to_end && to_end < there {
         return Ok(Record::Void { units: to_end });
     }
-    match record_units(header & !PAD, &view.geometry) {
+    match view.record_units(header & !PAD) {
         Some(units) if header & PAD == 0 && units <= there.min(to_end) => {
             Ok(Record::Ready { units })
         }
         // A header that makes no sense may be of the next lap; then this position was freed before. A
         // read-modify-write sees the newest value; AcqRel: pairs with `help_free`.
         _ if before(position, view.freed().fetch_add(0, AcqRel)) => Ok(Record::Lapped),
-        _ => Err(corrupt(
-            "record length",
-            header,
-            view.geometry.max_record() as u64,
-        )),
+        _ => Err(corrupt("record length", header, view.max_record())),
     }
 }
 
@@ -161,11 +158,20 @@ fn corrupt(what: &'static str, found: u64, expected: u64) -> Fault {
 /// One swap moves it over all of them: words that say DONE do not change before `free` has passed them, and if
 /// it has, the swap fails.
 pub(crate) fn help_free(view: &View) {
+    help_free_beyond(view, &(0..0));
+}
+
+/// The same for whoever was itself done with all the cells of `known`: it need not read their words again.
+fn help_free_beyond(view: &View, known: &Range<u64>) {
     let words = Words::new(view.geometry.units);
     // Acquire: whoever moved it had seen DONE, and so do we pass that on.
     let mut free = view.header().free.load(Acquire);
     for _ in 0..view.geometry.units {
-        let mut next = free;
+        let mut next = if free.wrapping_sub(known.start) < known.end.wrapping_sub(known.start) {
+            known.end
+        } else {
+            free
+        };
         while next.wrapping_sub(free) < view.geometry.units {
             // Acquire: pairs with the Release of whoever stored DONE; its copy is over.
             let word = view.receiver_word(next).load(Acquire);
@@ -231,7 +237,9 @@ pub(crate) struct Tx {
     me: u64,
     /// Our lease, where what we commit is counted.
     lease: usize,
-    /// The greatest claim that we know was made on the ring; 0 after a fault. Others go the long way.
+    /// Units that may be in use at once; 0 after a fault.
+    room: u64,
+    /// The greatest claim that we know was made on the ring. Others go the long way.
     widest: u64,
     /// A place where a record begins, not beyond the last.
     cursor: u64,
@@ -246,7 +254,7 @@ impl Tx {
     #[cold]
     fn fail(&mut self, fault: Fault) -> Blocked {
         self.fault = Some(fault);
-        self.widest = 0;
+        self.room = 0;
         Blocked::Fault(fault)
     }
 
@@ -264,6 +272,38 @@ impl Tx {
             }
         }
         Ok(self.cursor)
+    }
+
+    /// The later of the hint and where we last were.
+    #[inline(always)]
+    fn hinted(&self) -> u64 {
+        // Relaxed: a hint.
+        let hint = self.view.header().tail.load(Relaxed);
+        if before(hint, self.cursor) {
+            self.cursor
+        } else {
+            hint
+        }
+    }
+
+    /// Claims these units, if there nobody has been. There is room for them, and claims as wide were made before.
+    #[inline(always)]
+    fn claim_at(&mut self, position: u64, units: u64) -> bool {
+        let cell = self.view.sender_word(position);
+        // Acquire, then Release: as in `claim_slowly`.
+        let word = cell.load(Acquire);
+        let claimed = self.words.word(position, units, self.me);
+        let done = self.words.age(word, position) == Age::Older
+            && cell
+                .compare_exchange(word, claimed, Release, Relaxed)
+                .is_ok();
+        if done {
+            let next = position.wrapping_add(units);
+            store_hint(&self.view.header().tail, next);
+            self.cursor = next;
+            self.view.fetch_sender_words(position, units, self.free());
+        }
+        done
     }
 
     /// Units are void that were ours, or nobody's.
@@ -387,6 +427,7 @@ impl SendSide for Tx {
             words: Words::new(view.geometry.units),
             me: who::OWNER + lease as u64,
             lease,
+            room: view.room(),
             widest: 1,
             cursor: freed,
             freed,
@@ -403,38 +444,16 @@ impl SendSide for Tx {
     /// The usual case in a few steps: there is room for all by what we know, and nobody claims before us.
     #[inline(always)]
     fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
-        let geometry = &self.view.geometry;
-        // Relaxed: a hint.
-        let hint = self.view.header().tail.load(Relaxed);
-        let position = if before(hint, self.cursor) {
-            self.cursor
-        } else {
-            hint
-        };
+        let position = self.hinted();
         let used = position.wrapping_sub(self.freed);
-        let fits = used.saturating_add(max) <= self.view.room()
+        let fits = used.saturating_add(max) <= self.room
             && max <= self.widest
-            && !(contiguous && max > geometry.units - self.view.index(position));
-        if fits {
-            let cell = self.view.sender_word(position);
-            // Acquire, then Release: as in `claim_slowly`.
-            let word = cell.load(Acquire);
-            let claimed = self.words.word(position, max, self.me);
-            if self.words.age(word, position) == Age::Older
-                && cell
-                    .compare_exchange(word, claimed, Release, Relaxed)
-                    .is_ok()
-            {
-                let next = position.wrapping_add(max);
-                store_hint(&self.view.header().tail, next);
-                self.cursor = next;
-                let free = self.view.room() - used;
-                self.view.fetch_sender_words(position, max, free);
-                return Ok(Claim {
-                    position,
-                    units: max,
-                });
-            }
+            && !(contiguous && max > self.view.to_end(position));
+        if fits && self.claim_at(position, max) {
+            return Ok(Claim {
+                position,
+                units: max,
+            });
         }
         self.claim_slowly(min, max, contiguous)
     }
@@ -478,6 +497,21 @@ impl SendSide for Tx {
         self.gave_up(claim.units);
     }
 
+    #[inline(always)]
+    fn quick(&mut self) -> Option<u64> {
+        let position = self.hinted();
+        let fits = position.wrapping_sub(self.freed) < self.room;
+        (fits && self.claim_at(position, 1)).then_some(position)
+    }
+
+    #[inline]
+    fn publish(&mut self, position: u64) {
+        self.commit(Claim { position, units: 1 }, 1, 1);
+    }
+
+    #[inline]
+    fn hurry(&mut self, _size: usize, _registered: bool) {}
+
     fn len(&self) -> u64 {
         // Relaxed, both: an estimate.
         let tail = self.view.header().tail.load(Relaxed);
@@ -508,46 +542,53 @@ pub(crate) struct Rx {
     epoch: u32,
     /// We are on our way from `free`, because one came back: the hint would lead past it.
     rewalk: bool,
+    /// The epoch in which a glance finds what the walk would find, or [`NEVER`].
+    usual: u64,
     /// Cells done since we last moved `free`.
     done: u64,
+    /// The last cells that we were done with, without a gap.
+    streak: Range<u64>,
     pace: Pace,
     fault: Option<Fault>,
 }
+
+/// No epoch.
+const NEVER: u64 = u64::MAX;
 
 impl Rx {
     #[cold]
     fn fail(&mut self, fault: Fault) -> Blocked {
         self.fault = Some(fault);
+        self.usual = NEVER;
         Blocked::Fault(fault)
     }
 
-    /// The next value where the receivers have words, in the usual case: it lies where the hint or our floor says, and no
+    /// The next record where the receivers have words, in the usual case: it lies where the hint or our floor says, and no
     /// record has come back. What it finds the walk would find.
     #[inline(always)]
-    fn glance_among_many(&mut self) -> Option<Found> {
-        let geometry = self.view.geometry;
-        let view = self.view;
-        let header = view.header();
-        let usual = geometry.form == Form::Typed && geometry.order == Order::Total && !self.rewalk;
+    fn glance_among_many(&mut self, bytes: bool) -> Option<Found> {
         // Acquire: as in `walk`.
-        if !usual || header.room.epoch.load(Acquire) != self.epoch {
+        if u64::from(self.view.header().room.epoch.load(Acquire)) != self.usual {
             return None;
         }
         let position = self.hinted();
         // Acquire, both: as in `walk` and in `record_at`.
         let word = self.view.receiver_word(position).load(Acquire);
-        let is_there = if geometry.sender_words {
-            let there = view.sender_word(position).load(Acquire);
-            there == self.words.word(position, 1, who::READY)
+        let (is_there, units) = if self.view.geometry.sender_words {
+            let there = self.view.sender_word(position).load(Acquire);
+            let units = if bytes { self.words.low(there) } else { 1 };
+            let fits = !bytes || units.wrapping_sub(1) < self.view.to_end(position);
+            let ready = self.words.word(position, units, who::READY);
+            (there == ready && fits, units)
         } else {
             self.refresh(position);
-            before(position, self.tail)
+            (before(position, self.tail), 1)
         };
         (is_there && self.words.age(word, position) == Age::Older).then(|| {
             self.floor = position;
             Found {
                 word,
-                ..Found::new(position, 1)
+                ..Found::new(position, units)
             }
         })
     }
@@ -593,6 +634,7 @@ impl Rx {
         if epoch != self.epoch {
             self.epoch = epoch;
             self.rewalk = true;
+            self.usual = NEVER;
             // Acquire: pairs with the Release in `help_free`.
             self.floor = header.free.load(Acquire);
         }
@@ -635,9 +677,9 @@ impl Rx {
                     return Err(self.fail(corrupt("receivers' word", word, position)));
                 }
                 Record::Absent => {
-                    self.rewalk = false;
+                    self.arrived();
                     self.settle(position, open);
-                    help_free(&self.view);
+                    help_free_beyond(&self.view, &self.streak);
                     return Err(Blocked::Empty);
                 }
                 Record::Open { .. } if strict => {
@@ -673,7 +715,7 @@ impl Rx {
             self.settle(position, open);
             // Relaxed: a hint. It leads past nothing any more that we have not seen.
             if self.rewalk && !open && !before(position, header.head.load(Relaxed)) {
-                self.rewalk = false;
+                self.arrived();
             }
             let found = Found {
                 position,
@@ -682,6 +724,18 @@ impl Rx {
                 tries,
             };
             return Ok((found, open));
+        }
+    }
+
+    /// No record that came back lies before us any more.
+    #[inline]
+    fn arrived(&mut self) {
+        self.rewalk = false;
+        let geometry = &self.view.geometry;
+        // Where a single sender's byte record ends stands in its header, which a glance does not read.
+        let short = geometry.form == Form::Typed || geometry.sender_words;
+        if short && geometry.order == Order::Total {
+            self.usual = self.epoch.into();
         }
     }
 
@@ -732,7 +786,7 @@ impl Rx {
     #[inline]
     fn refresh(&mut self, position: u64) {
         if !before(position, self.tail) {
-            // Acquire: pairs with the Release in `spsc::Tx::commit`; the payload is visible.
+            // Acquire: pairs with the Release in `spsc::Tx::advance`; the payload is visible.
             self.tail = self.view.header().tail.load(Acquire);
         }
     }
@@ -754,15 +808,15 @@ impl Rx {
     }
 
     /// Before a record is taken: is it the longest so far?
-    #[inline]
+    #[inline(always)]
     fn notice(&mut self, found: Found) {
-        if found.units > self.widest {
+        if found.units > 1 && found.units > self.widest {
             self.widest = widen(&self.view, found.units);
         }
     }
 
     /// What follows when a record is done: its count, hints, and now and then `free`.
-    #[inline]
+    #[inline(always)]
     fn finished(&mut self, found: Found) {
         self.view.lease(self.lease).received.add_alone(found.units);
         let len = found.units * self.view.geometry.unit_size;
@@ -773,10 +827,14 @@ impl Rx {
             self.floor = next;
         }
         store_hint(&self.view.header().head, next);
+        if self.streak.end != found.position {
+            self.streak.start = found.position;
+        }
+        self.streak.end = next;
         self.done += found.units;
         if self.done >= self.view.geometry.units / 8 {
             self.done = 0;
-            help_free(&self.view);
+            help_free_beyond(&self.view, &self.streak);
         }
     }
 }
@@ -797,7 +855,9 @@ impl RecvSide for Rx {
             // Acquire: as in `look_among_many`.
             epoch: header.room.epoch.load(Acquire),
             rewalk: true,
+            usual: NEVER,
             done: 0,
+            streak: floor..floor,
             pace: Pace::new(pace::RECORDS),
             fault: None,
         })
@@ -810,11 +870,11 @@ impl RecvSide for Rx {
 
     #[inline(always)]
     fn glance(&mut self) -> Option<Found> {
+        if self.view.geometry.receiver_words {
+            return self.glance_among_many(false);
+        }
         if self.fault.is_some() {
             return None;
-        }
-        if self.view.geometry.receiver_words {
-            return self.glance_among_many();
         }
         // Acquire: as in `record_at`.
         let there = self.view.sender_word(self.floor).load(Acquire);
@@ -831,7 +891,7 @@ impl RecvSide for Rx {
             let found = if !self.view.geometry.receiver_words {
                 self.look_alone()
             } else {
-                match (!bytes).then(|| self.glance_among_many()).flatten() {
+                match self.glance_among_many(bytes) {
                     Some(found) => Ok(found),
                     None => self.look_among_many(),
                 }
@@ -842,7 +902,7 @@ impl RecvSide for Rx {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn confirm(&mut self, found: Found) -> bool {
         self.pace.found();
         if !self.view.geometry.receiver_words {

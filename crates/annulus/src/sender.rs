@@ -12,7 +12,7 @@ use crate::layout::{RECORD_HEADER, bell};
 use crate::lease::Side;
 use crate::ring::{Message, capabilities};
 use crate::side::{Blocked, Claim, SendSide, units_for};
-use crate::sync::Relaxed;
+use crate::sync::{RUN, Relaxed};
 use crate::wait::{self, Look};
 use annulus_channel::{Capabilities, SendError, SendTimeoutError, TrySendError};
 use bytemuck::Pod;
@@ -251,24 +251,60 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
 
     #[inline]
     fn offer(&mut self, value: &T) -> Result<(), NotSent> {
+        let many = K::KIND.many_senders();
+        if !(self.may_be_closed() || many && self.open.is_some())
+            && let Some(position) = self.side.quick()
+        {
+            if many {
+                self.write(position, value);
+            } else {
+                self.put(position, value);
+            }
+            self.side.publish(position);
+            // A single sender that hurries is registered.
+            wait::ring(
+                &self.side.view().header().data,
+                !many || self.link.registered,
+            );
+            return Ok(());
+        }
+        self.offer_at_length(value)
+    }
+
+    #[inline]
+    fn offer_at_length(&mut self, value: &T) -> Result<(), NotSent> {
         self.check_open()?;
         let claim = match self.side.claim(1, 1, false) {
             Ok(claim) => claim,
             Err(blocked) => return Err(self.not_sent(blocked)),
         };
-        self.write(claim.position, value);
+        let runs = !K::KIND.many_senders() && size_of::<T>() <= RUN;
+        if runs {
+            self.put(claim.position, value);
+        } else {
+            self.write(claim.position, value);
+        }
         self.side.commit(claim, 1, 1);
         self.ring_data();
+        if runs {
+            self.side.hurry(size_of::<T>(), self.link.registered);
+        }
         Ok(())
     }
 
-    /// Copies a value into a unit of an open claim.
+    /// Copies a value into a unit of an open claim, and fetches what comes after it.
     #[inline]
     pub(crate) fn write(&mut self, position: u64, value: &T) {
+        self.fetch_ahead(offset::<T, K>(self.side.view(), position), size_of::<T>());
+        self.put(position, value);
+    }
+
+    /// Copies a value into a unit that is ours.
+    #[inline]
+    fn put(&mut self, position: u64, value: &T) {
         let view = self.side.view();
         let at = offset::<T, K>(view, position);
-        self.fetch_ahead(at, size_of::<T>());
-        // SAFETY: the unit is claimed, and nobody else's until the commit.
+        // SAFETY: the unit is claimed, or the single sender's, and nobody else's until it is published.
         unsafe { copy_in::<K>(view, at, (&raw const *value).cast(), size_of::<T>()) };
     }
 
@@ -346,7 +382,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
         if unit::<T, K>() == size_of::<T>() {
             let view = self.side.view();
             // The claim may go on at index 0 after the ring's end.
-            let to_end = (view.geometry.units - view.index(claim.position)) as usize;
+            let to_end = view.to_end(claim.position) as usize;
             let (first, second) = values[..count].split_at(to_end.min(count));
             let at = offset::<T, K>(view, claim.position);
             self.fetch_ahead(at, size_of_val(first));
@@ -457,7 +493,7 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
 impl<K: Protocol> Sender<[u8], K> {
     /// The longest record that can be sent: half the ring, less 8 bytes.
     pub fn max_record(&self) -> usize {
-        self.side.view().geometry.max_record()
+        self.side.view().max_record() as usize
     }
 
     /// Sends `record` if there is room now.

@@ -1,8 +1,7 @@
 //! The five steps of a message, which each algorithm says in its own way and `handle` puts together:
 //! claim, commit, abort; look, confirm (or hold, then release or put back).
 
-use crate::geometry::{Form, Geometry};
-use crate::layout::{PAD, RECORD_HEADER};
+use crate::layout::RECORD_HEADER;
 use crate::view::View;
 use annulus_channel::Fault;
 
@@ -72,6 +71,17 @@ pub(crate) trait SendSide: Sized + Send + 'static {
     /// Gives the claim up unseen.
     fn abort(&mut self, claim: Claim);
 
+    /// The usual case of a typed ring in a few steps: a place for one value, claimed if it needs to be, or nothing if that takes a
+    /// longer look. A single sender's lines there have been fetched by [`hurry`](Self::hurry).
+    fn quick(&mut self) -> Option<u64>;
+
+    /// Makes the value visible that was written where [`quick`](Self::quick) said.
+    fn publish(&mut self, position: u64);
+
+    /// After the commit of one value of `size` bytes: fetches lines ahead for a run of them, and lets that be written quickly,
+    /// if a compiler fence is enough before the look at the bell (`registered`).
+    fn hurry(&mut self, size: usize, registered: bool);
+
     /// Units in use, as far as one can see from here.
     fn len(&self) -> u64;
 }
@@ -110,16 +120,6 @@ pub(crate) trait RecvSide: Sized + Send + 'static {
 
     /// Units in use, as far as one can see from here.
     fn len(&self) -> u64;
-}
-
-/// The units of the byte record whose header is `header`, or nothing if it can be no record's.
-#[inline]
-pub(crate) fn record_units(header: u64, geometry: &Geometry) -> Option<u64> {
-    debug_assert!(geometry.form == Form::Bytes && header & PAD == 0);
-    if header > geometry.max_record() as u64 {
-        return None;
-    }
-    Some(units_for(header as usize, geometry.unit_size))
 }
 
 /// The units that a record of `len` bytes takes.

@@ -33,8 +33,8 @@
 use crate::layout::PAD;
 use crate::mpmc;
 use crate::pace::{self, Pace};
-use crate::side::{Blocked, Claim, Found, RecvSide, SendSide, record_units};
-use crate::sync::{Acquire, Release, fence};
+use crate::side::{Blocked, Claim, Found, RecvSide, SendSide};
+use crate::sync::{AHEAD, Acquire, RUN, Release, fence};
 use crate::view::View;
 use annulus_channel::Fault;
 
@@ -53,6 +53,8 @@ pub(crate) struct Tx {
     /// Where we must stop: what we last saw of the position that the receivers have freed, and the ring's room further.
     /// After a fault, the tail.
     limit: u64,
+    /// Single values may be written quickly up to here: between `tail` and `limit`.
+    quick: u64,
     pace: Pace,
     fault: Option<Fault>,
 }
@@ -79,7 +81,7 @@ impl Tx {
             };
             self.fault = Some(fault);
             // Looks full from now on, so that every later claim comes here and says so.
-            self.limit = self.tail;
+            (self.limit, self.quick) = (self.tail, self.tail);
             return Err(Blocked::Fault(fault));
         }
         if self.view.geometry.receiver_words {
@@ -90,6 +92,14 @@ impl Tx {
         self.limit = freed.wrapping_add(self.view.room());
         self.pace.begin(freed.wrapping_sub(before));
         Ok(())
+    }
+
+    /// Makes all units up to `to` visible.
+    #[inline]
+    fn advance(&mut self, to: u64) {
+        self.tail = to;
+        // Release: pairs with the Acquire in `Rx::published`; the payload is visible before the tail.
+        self.view.header().tail.store(to, Release);
     }
 }
 
@@ -114,6 +124,7 @@ impl SendSide for Tx {
             view,
             tail,
             limit: freed.wrapping_add(view.room()),
+            quick: tail,
             pace: Pace::new(pace::ROOM),
             fault: None,
         })
@@ -126,7 +137,7 @@ impl SendSide for Tx {
 
     #[inline]
     fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
-        let to_end = self.view.geometry.units - self.view.index(self.tail);
+        let to_end = self.view.to_end(self.tail);
         let pad = if contiguous && min > to_end {
             to_end
         } else {
@@ -146,7 +157,7 @@ impl SendSide for Tx {
         }
         let units = wanted.min(self.free() - pad);
         if pad > 0 {
-            let at = self.view.offset(self.tail);
+            let at = self.view.record_offset(self.tail);
             // SAFETY: a unit's first word, within the payload; the unit is ours, being beyond `tail`.
             unsafe { self.view.payload.store_word(at, PAD | pad) };
         }
@@ -168,13 +179,39 @@ impl SendSide for Tx {
 
     #[inline]
     fn commit(&mut self, claim: Claim, used: u64, _first: u64) {
-        self.tail = claim.position.wrapping_add(used);
-        // Release: pairs with the Acquire in `Rx::reload`; the payload is visible before the tail.
-        self.view.header().tail.store(self.tail, Release);
+        self.advance(claim.position.wrapping_add(used));
+        self.quick = self.tail;
     }
 
     /// Nothing was visible, and the next claim begins at the same place.
     fn abort(&mut self, _claim: Claim) {}
+
+    #[inline]
+    fn quick(&mut self) -> Option<u64> {
+        (self.tail != self.quick).then_some(self.tail)
+    }
+
+    #[inline]
+    fn publish(&mut self, position: u64) {
+        self.advance(position.wrapping_add(1));
+    }
+
+    #[inline]
+    fn hurry(&mut self, size: usize, registered: bool) {
+        let at = self.view.index(self.tail) as usize * size;
+        let (end, free) = ((at | (RUN - 1)) + 1, self.free());
+        if free as usize * size >= AHEAD + 2 * RUN {
+            // With those of the value just written, which began the run.
+            self.view
+                .payload
+                .fetch_ahead_of(at.saturating_sub(size) + 1, end + 1);
+        }
+        let run = (end - at).div_ceil(size) as u64;
+        // Others need a real fence after each value.
+        if registered {
+            self.quick = self.tail.wrapping_add(run.min(free));
+        }
+    }
 
     fn len(&self) -> u64 {
         // Acquire: as in `reload`.
@@ -186,8 +223,8 @@ impl SendSide for Tx {
 /// The single receiver's side of an spsc ring.
 pub(crate) struct Rx {
     view: View,
-    /// One more than the units that may be in use at once; 0 after a fault.
-    limit: u64,
+    /// The units that may be in use at once; 0 after a fault.
+    most: u64,
     /// Our position. Equal to the shared head, which we alone store.
     head: u64,
     /// What we last saw of the shared tail. Never ahead of it.
@@ -197,12 +234,18 @@ pub(crate) struct Rx {
 }
 
 impl Rx {
+    /// The shared tail.
+    #[inline]
+    fn published(&self) -> u64 {
+        // Acquire: pairs with the Release in `Tx::advance`; the payload before the tail is visible.
+        self.view.header().tail.load(Acquire)
+    }
+
     /// Looks how far the sender has got. Called only when the copy says empty.
     #[inline]
     fn reload(&mut self) -> Result<(), Blocked> {
-        // Acquire: pairs with the Release in `Tx::commit`; the payload before the tail is visible.
-        let tail = self.view.header().tail.load(Acquire);
-        if tail.wrapping_sub(self.head) >= self.limit {
+        let tail = self.published();
+        if self.fault.is_some() || tail.wrapping_sub(self.head) > self.most {
             let most = self.head.wrapping_add(self.view.room());
             return Err(self.corrupt("tail", tail, most));
         }
@@ -218,7 +261,7 @@ impl Rx {
             found,
             expected,
         });
-        self.limit = 0;
+        self.most = 0;
         self.tail = self.head;
         Blocked::Fault(fault)
     }
@@ -245,7 +288,7 @@ impl RecvSide for Rx {
         }
         Ok(Self {
             view,
-            limit: view.room() + 1,
+            most: view.room(),
             head,
             tail,
             pace: Pace::new(pace::RECORDS),
@@ -260,18 +303,21 @@ impl RecvSide for Rx {
 
     #[inline]
     fn glance(&mut self) -> Option<Found> {
-        if self.tail == self.head {
+        let head = self.head;
+        if self.tail == head {
             if self.pace.is_due() {
                 return None;
             }
-            self.reload().ok()?;
-            let there = self.tail.wrapping_sub(self.head);
-            self.pace.begin(there);
-            if there == 0 {
+            let tail = self.published();
+            let there = tail.wrapping_sub(head);
+            // Nothing, or nonsense?
+            if there.wrapping_sub(1) >= self.most {
                 return None;
             }
+            self.tail = tail;
+            self.pace.begin(there);
         }
-        Some(Found::new(self.head, 1))
+        Some(Found::new(head, 1))
     }
 
     #[inline]
@@ -291,10 +337,10 @@ impl RecvSide for Rx {
             if !bytes {
                 return Ok(Found::new(self.head, there.min(max)));
             }
-            let at = self.view.offset(self.head);
+            let at = self.view.record_offset(self.head);
             // SAFETY: a unit's first word, within the payload.
             let header = unsafe { self.view.payload.load_word(at) };
-            let to_end = self.view.geometry.units - self.view.index(self.head);
+            let to_end = self.view.to_end(self.head);
             if header & PAD != 0 {
                 // Pad and record are published together, so the pad is never the last.
                 if header != PAD | to_end || to_end >= there {
@@ -303,13 +349,13 @@ impl RecvSide for Rx {
                 self.advance(self.head.wrapping_add(to_end));
                 continue;
             }
-            match record_units(header, &self.view.geometry) {
+            match self.view.record_units(header) {
                 Some(units) if units <= there.min(to_end) => {
                     self.pace.found();
                     return Ok(Found::new(self.head, units));
                 }
                 _ => {
-                    let max = self.view.geometry.max_record() as u64;
+                    let max = self.view.max_record();
                     return Err(self.corrupt("record length", header, max));
                 }
             }
@@ -345,8 +391,8 @@ impl RecvSide for Rx {
     fn put_back(&mut self, _found: Found) {}
 
     fn len(&self) -> u64 {
-        // Acquire: as in `reload`.
-        let tail = self.view.header().tail.load(Acquire);
-        tail.wrapping_sub(self.head).min(self.view.room())
+        self.published()
+            .wrapping_sub(self.head)
+            .min(self.view.room())
     }
 }

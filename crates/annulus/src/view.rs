@@ -5,7 +5,8 @@ use crate::error::OpenError;
 use crate::geometry::{Form, Geometry, Shape};
 use crate::kind::Kind;
 use crate::layout::{
-    Cold, FORKED, Header, LEASES, Lease, LeaseBlock, MAGIC, NAME_LEN, VERSION, flag, size_of_header,
+    Cold, FORKED, Header, LEASES, Lease, LeaseBlock, MAGIC, NAME_LEN, PAD, RECORD_HEADER, VERSION,
+    flag, size_of_header,
 };
 use crate::sync::{
     AHEAD, Acquire, AtomicU64, LINE, PAYLOAD_ALIGN, Payload, REAL, Relaxed, Release, fetch_to_write,
@@ -30,6 +31,10 @@ pub(crate) struct View {
     mask: u64,
     /// Units that may be in use at once.
     room: u64,
+    /// The longest record, or value, in bytes.
+    max_record: u64,
+    /// How often 2 goes into a unit of byte records.
+    unit_shift: u32,
     pub(crate) geometry: Geometry,
 }
 
@@ -55,6 +60,8 @@ impl View {
             payload,
             mask: geometry.units - 1,
             room: geometry.room(),
+            max_record: geometry.max_record() as u64,
+            unit_shift: geometry.unit_size.trailing_zeros(),
             geometry,
         }
     }
@@ -78,6 +85,8 @@ impl View {
             payload,
             mask: geometry.units - 1,
             room: geometry.room(),
+            max_record: geometry.max_record() as u64,
+            unit_shift: geometry.unit_size.trailing_zeros(),
             geometry,
         }
     }
@@ -109,10 +118,38 @@ impl View {
         position & self.mask
     }
 
+    /// Units from a position on to the ring's end.
+    #[inline]
+    pub(crate) fn to_end(&self, position: u64) -> u64 {
+        self.geometry.units - self.index(position)
+    }
+
     /// The byte offset of a position in the payload.
     #[inline]
     pub(crate) fn offset(&self, position: u64) -> usize {
         (self.index(position) * self.geometry.unit_size) as usize
+    }
+
+    /// The longest record, or value, in bytes.
+    #[inline]
+    pub(crate) fn max_record(&self) -> u64 {
+        self.max_record
+    }
+
+    /// The byte offset of a position in a payload of byte records.
+    #[inline]
+    pub(crate) fn record_offset(&self, position: u64) -> usize {
+        debug_assert!(self.geometry.form == Form::Bytes);
+        (self.index(position) << self.unit_shift) as usize
+    }
+
+    /// The units of the byte record whose header is `header`, or nothing if it can be no record's.
+    #[inline]
+    pub(crate) fn record_units(&self, header: u64) -> Option<u64> {
+        debug_assert!(self.geometry.form == Form::Bytes && header & PAD == 0);
+        let last = (1 << self.unit_shift) - 1;
+        (header <= self.max_record)
+            .then(|| (header + RECORD_HEADER as u64 + last) >> self.unit_shift)
     }
 
     /// The senders' word of a position. Only where the geometry has such words.

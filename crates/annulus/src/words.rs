@@ -51,25 +51,30 @@ pub(crate) enum Age {
 pub(crate) struct Words {
     /// The greatest index.
     mask: u64,
+    /// The bits of the lap.
+    lap: u64,
 }
 
 impl Words {
     #[inline]
     pub(crate) fn new(units: u64) -> Self {
-        Self { mask: units - 1 }
+        let mask = units - 1;
+        Self {
+            mask,
+            lap: !mask << who::BITS,
+        }
     }
 
     /// The word that says `who` of the record at `position`.
     #[inline]
     pub(crate) fn word(self, position: u64, low: u64, who: u64) -> u64 {
-        ((position & !self.mask | low) << who::BITS) | who
+        position << who::BITS & self.lap | low << who::BITS | who
     }
 
     /// Where `word` stands relative to `position`, whose index it has.
     #[inline]
     pub(crate) fn age(self, word: u64, position: u64) -> Age {
-        let lap = !self.mask << who::BITS;
-        let ahead = (word & lap).wrapping_sub(position << who::BITS & lap);
+        let ahead = (word & self.lap).wrapping_sub(position << who::BITS & self.lap);
         match ahead as i64 {
             0 => Age::Current,
             ..0 => Age::Older,

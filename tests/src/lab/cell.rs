@@ -20,6 +20,8 @@ pub enum Side {
 pub enum Op {
     /// `try_send`.
     Send,
+    /// `try_send`, and again: a handle may go a shorter way the second time.
+    SendTwice,
     /// `try_send` while a receiver sleeps, which has to be woken.
     SendWakes,
     /// A batch is sent.
@@ -72,8 +74,9 @@ pub enum Op {
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Send,
+        Self::SendTwice,
         Self::SendWakes,
         Self::SendBatch,
         Self::Commit,
@@ -104,6 +107,7 @@ impl Op {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Send => "send",
+            Self::SendTwice => "send-twice",
             Self::SendWakes => "send-wakes",
             Self::SendBatch => "send-batch",
             Self::Commit => "commit",
@@ -135,6 +139,7 @@ impl Op {
     pub const fn side(self) -> Side {
         match self {
             Self::Send
+            | Self::SendTwice
             | Self::SendWakes
             | Self::SendBatch
             | Self::Commit
@@ -199,6 +204,7 @@ impl Op {
         matches!(
             self,
             Self::Send
+                | Self::SendTwice
                 | Self::SendBatch
                 | Self::Commit
                 | Self::Abort
@@ -338,6 +344,10 @@ impl Cell {
         for (kind, order) in kinds {
             for op in Op::ALL.into_iter().filter(|op| op.applies(kind)) {
                 for form in [FormName::Typed, FormName::Short, FormName::Long] {
+                    // Byte records go the same way every time.
+                    if op == Op::SendTwice && form != FormName::Typed {
+                        continue;
+                    }
                     let states = states(op, kind, order, form).into_iter();
                     cells.extend(states.map(|(fill, start)| Self {
                         kind,

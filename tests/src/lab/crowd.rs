@@ -15,7 +15,7 @@ mod book;
 mod hands;
 mod judge;
 
-use super::cell::{Cell, Fill, FormName, Side, Start};
+use super::cell::{Cell, Fill, FormName, Op, Side, Start};
 use super::clock::Limit;
 use super::form::Form;
 use super::kill::{Choice, Report, record};
@@ -70,7 +70,8 @@ impl CrowdCell {
     pub fn all() -> Vec<Self> {
         let chosen = |cell: &Cell| {
             let state = (cell.fill, cell.start) == (Fill::Half, Start::Zero);
-            cell.op.is_message() && state && cell.form != FormName::Short
+            let twice = cell.op == Op::SendTwice;
+            cell.op.is_message() && !twice && state && cell.form != FormName::Short
         };
         Cell::all().into_iter().filter(chosen).map(Self).collect()
     }

@@ -307,11 +307,12 @@ fn record<F: Form, K: Protocol>(
     Ok((trace, steps, repair.map_err(|error| hung(said(error)))?))
 }
 
-/// The survivors' work after both.
+/// The survivors' work after both. `sent` records came from the repairer, which had gone on.
 fn survive<F: Form, K: Protocol>(
     stage: &mut Stage<F, K>,
     pair: &PairCell,
     step: usize,
+    sent: usize,
 ) -> Result<(), Fault> {
     let mut survivors = Survivors::come(stage, &pair.cell, Manner::of(&pair.cell, step))?;
     let Seen {
@@ -319,8 +320,10 @@ fn survive<F: Form, K: Protocol>(
         missing,
         repaired,
     } = survivors.drain()?;
-    if visible + missing > 0 {
-        let text = format!("{visible} open records were seen, {missing} taken ones gone");
+    if (visible, missing) != (sent, 0) {
+        let text = format!(
+            "{visible} records were seen that were open or the repairer's, which sent {sent}; {missing} taken ones gone"
+        );
         return fault(Sort::Torn, text);
     }
     survivors.go_round(step.is_multiple_of(8))?;
@@ -362,7 +365,7 @@ fn trial<F: Form, K: Protocol>(
     match pair.end {
         End::Killed => {
             repairer.kill();
-            survive(&mut set.stage, pair, after)
+            survive(&mut set.stage, pair, after, 0)
         }
         End::Stopped => {
             repairer.stop().map_err(|error| hung(said(error)))?;
@@ -374,8 +377,13 @@ fn trial<F: Form, K: Protocol>(
             if !repairer.go_on().map_err(|error| hung(said(error)))? {
                 return Err(hung("the repairer went on and failed"));
             }
+            // A sender finds room then, and says what it sent. A receiver finds nothing.
+            let sent = match pair.repairer {
+                Repairer::Waiting => set.stage.told().unwrap_or(0),
+                Repairer::Looking | Repairer::Coming => 0,
+            };
             set.stage.begin_again();
-            survive(&mut set.stage, pair, after)
+            survive(&mut set.stage, pair, after, sent)
         }
     }
 }

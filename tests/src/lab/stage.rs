@@ -285,6 +285,17 @@ fn perform<F: Form, K: Protocol>(op: Op, fd: BorrowedFd<'_>, page: &Page) {
             say(F::try_send(&mut sender, &drafts[0]).map(|()| 1));
             mark();
         }
+        Op::SendTwice => {
+            let mut sender = sender();
+            mark();
+            let first = F::try_send(&mut sender, &drafts[0]).map(|()| 1);
+            let sent = first.is_ok();
+            say(first);
+            if sent {
+                say(F::try_send(&mut sender, &drafts[1]).map_or(Ok(1), |()| Ok(2)));
+            }
+            mark();
+        }
         Op::SendBatch => {
             let mut sender = sender();
             mark();

@@ -413,6 +413,24 @@ pub fn receivers_race<K: ManyReceivers + 'static>(preemptions: Option<usize>) {
     });
 }
 
+/// Who was done with records before and after one that another holds does not free that one.
+pub fn what_another_holds_is_not_freed<K: ManyReceivers + 'static>(preemptions: Option<usize>) {
+    explore("what_another_holds_is_not_freed", preemptions, || {
+        let ring = ring::<K>(2);
+        let (mut a, mut b) = (ring.receiver().unwrap(), ring.receiver().unwrap());
+        let mut sender = ring.sender().unwrap();
+        assert_eq!(send_some(&mut sender, 1..=2), 2);
+        assert_eq!(a.try_recv(), Ok(1));
+        let held = b.try_peek().unwrap();
+        assert_eq!(send_some(&mut sender, 3..=3), 1);
+        assert_eq!(a.try_recv(), Ok(3));
+        assert!(sender.try_send(4).is_err());
+        assert_eq!(held.read(), 2);
+        held.release();
+        assert_eq!(sender.try_send(4), Ok(()));
+    });
+}
+
 /// The end comes when the last of several senders has closed.
 pub fn the_last_sender_ends_it<K: ManySenders + 'static>(preemptions: Option<usize>) {
     explore("the_last_sender_ends_it", preemptions, || {
