@@ -98,7 +98,7 @@ pub(crate) fn record_at(
             Age::Current => {}
         }
         let units = words.low(word);
-        let to_end = view.to_end(position);
+        let to_end = view.units_left(position);
         let most = match view.geometry.form {
             Form::Typed => words.max_low(),
             Form::Bytes => to_end,
@@ -122,7 +122,7 @@ pub(crate) fn record_at(
     // SAFETY: a unit's first word, within the payload.
     let header = unsafe { view.payload.load_word(view.record_offset(position)) };
     let there = tail.wrapping_sub(position);
-    let to_end = view.to_end(position);
+    let to_end = view.units_left(position);
     if header == PAD | to_end && to_end < there {
         return Ok(Record::Void { units: to_end });
     }
@@ -448,7 +448,7 @@ impl SendSide for Tx {
         let used = position.wrapping_sub(self.freed);
         let fits = used.saturating_add(max) <= self.room
             && max <= self.widest
-            && !(contiguous && max > self.view.to_end(position));
+            && !(contiguous && max > self.view.units_left(position));
         if fits && self.claim_at(position, max) {
             return Ok(Claim {
                 position,
@@ -577,7 +577,7 @@ impl Rx {
         let (is_there, units) = if self.view.geometry.sender_words {
             let there = self.view.sender_word(position).load(Acquire);
             let units = if bytes { self.words.low(there) } else { 1 };
-            let fits = !bytes || units.wrapping_sub(1) < self.view.to_end(position);
+            let fits = !bytes || units.wrapping_sub(1) < self.view.units_left(position);
             let ready = self.words.word(position, units, who::READY);
             (there == ready && fits, units)
         } else {

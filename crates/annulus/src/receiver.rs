@@ -396,7 +396,7 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
     /// Copies a run of values out of units that lie side by side, but for the ring's end.
     fn read_run(&self, position: u64, to: &mut [T]) {
         let view = self.side.view();
-        let to_end = view.to_end(position) as usize;
+        let to_end = view.units_left(position) as usize;
         let split = to_end.min(to.len());
         let (first, second) = to.split_at_mut(split);
         let at = offset::<T, K>(view, position);

@@ -382,7 +382,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
         if unit::<T, K>() == size_of::<T>() {
             let view = self.side.view();
             // The claim may go on at index 0 after the ring's end.
-            let to_end = view.to_end(claim.position) as usize;
+            let to_end = view.units_left(claim.position) as usize;
             let (first, second) = values[..count].split_at(to_end.min(count));
             let at = offset::<T, K>(view, claim.position);
             self.fetch_ahead(at, size_of_val(first));

@@ -137,7 +137,7 @@ impl SendSide for Tx {
 
     #[inline]
     fn claim(&mut self, min: u64, max: u64, contiguous: bool) -> Result<Claim, Blocked> {
-        let to_end = self.view.to_end(self.tail);
+        let to_end = self.view.units_left(self.tail);
         let pad = if contiguous && min > to_end {
             to_end
         } else {
@@ -340,7 +340,7 @@ impl RecvSide for Rx {
             let at = self.view.record_offset(self.head);
             // SAFETY: a unit's first word, within the payload.
             let header = unsafe { self.view.payload.load_word(at) };
-            let to_end = self.view.to_end(self.head);
+            let to_end = self.view.units_left(self.head);
             if header & PAD != 0 {
                 // Pad and record are published together, so the pad is never the last.
                 if header != PAD | to_end || to_end >= there {

@@ -120,7 +120,7 @@ impl View {
 
     /// Units from a position on to the ring's end.
     #[inline]
-    pub(crate) fn to_end(&self, position: u64) -> u64 {
+    pub(crate) fn units_left(&self, position: u64) -> u64 {
         self.geometry.units - self.index(position)
     }
 
