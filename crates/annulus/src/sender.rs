@@ -252,6 +252,9 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
     #[inline]
     fn offer(&mut self, value: &T) -> Result<(), NotSent> {
         let many = K::KIND.many_senders();
+        if !many && !Self::runs() {
+            return self.offer_at_length(value);
+        }
         if !(self.may_be_closed() || many && self.open.is_some())
             && let Some(position) = self.side.quick()
         {
@@ -268,25 +271,34 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             );
             return Ok(());
         }
+        self.offer_rarely(value)
+    }
+
+    /// Whether values are so small that several go between two looks ahead.
+    const fn runs() -> bool {
+        !K::KIND.many_senders() && 4 * size_of::<T>() <= RUN
+    }
+
+    #[inline(never)]
+    fn offer_rarely(&mut self, value: &T) -> Result<(), NotSent> {
         self.offer_at_length(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn offer_at_length(&mut self, value: &T) -> Result<(), NotSent> {
         self.check_open()?;
         let claim = match self.side.claim(1, 1, false) {
             Ok(claim) => claim,
             Err(blocked) => return Err(self.not_sent(blocked)),
         };
-        let runs = !K::KIND.many_senders() && size_of::<T>() <= RUN;
-        if runs {
+        if Self::runs() {
             self.put(claim.position, value);
         } else {
             self.write(claim.position, value);
         }
         self.side.commit(claim, 1, 1);
         self.ring_data();
-        if runs {
+        if Self::runs() {
             self.side.hurry(size_of::<T>(), self.link.registered);
         }
         Ok(())
