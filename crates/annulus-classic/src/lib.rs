@@ -59,7 +59,7 @@ pub use classic::Classic;
 pub use ends::{Receiver, Sender};
 pub use link::{WhenClosed, WhenDead};
 pub use medium::Medium;
-pub use open::{is_empty, is_received, remove};
+pub use open::{is_empty, is_received, remove, remove_finished};
 pub use options::Options;
 #[doc(hidden)]
 pub use sem::Moment;

@@ -3,15 +3,13 @@
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::{BoxedReceiver, BoxedSender};
-use annulus::{AnyRing, Inspector, Kind, Location, RingOptions};
+use annulus::{AnyRing, AttachError, Inspector, Kind, Location, RingOptions};
 
 /// A ring's size in bytes when nobody says another.
 const CAPACITY: usize = 1 << 20;
 
 pub(crate) fn sender(location: &Location, options: &Options) -> Result<BoxedSender, OpenError> {
-    let ring = open(location, options)?;
-    let sender = ring.sender();
-    let mut sender = sender.map_err(|error| OpenError::Attach(location.clone(), error))?;
+    let mut sender = attach(location, options, AnyRing::sender)?;
     if let Some(what) = options.when_dead {
         sender.on_peer_death(what);
     }
@@ -19,9 +17,7 @@ pub(crate) fn sender(location: &Location, options: &Options) -> Result<BoxedSend
 }
 
 pub(crate) fn receiver(location: &Location, options: &Options) -> Result<BoxedReceiver, OpenError> {
-    let ring = open(location, options)?;
-    let receiver = ring.receiver();
-    let mut receiver = receiver.map_err(|error| OpenError::Attach(location.clone(), error))?;
+    let mut receiver = attach(location, options, AnyRing::receiver)?;
     if let Some(what) = options.when_dead {
         receiver.on_peer_death(what);
     }
@@ -29,6 +25,20 @@ pub(crate) fn receiver(location: &Location, options: &Options) -> Result<BoxedRe
         receiver.on_close(what);
     }
     Ok(Box::new(receiver))
+}
+
+/// Opens the ring, and attaches by `end`; to the next one, if it was finished meanwhile and may be created.
+fn attach<End>(
+    location: &Location,
+    options: &Options,
+    end: fn(&AnyRing) -> Result<End, AttachError>,
+) -> Result<End, OpenError> {
+    loop {
+        match end(&open(location, options)?) {
+            Err(AttachError::Removed) if options.create => {}
+            end => return end.map_err(|error| OpenError::Attach(location.clone(), error)),
+        }
+    }
 }
 
 fn open(location: &Location, options: &Options) -> Result<AnyRing, OpenError> {

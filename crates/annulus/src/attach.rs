@@ -124,6 +124,22 @@ impl Shared {
         watched && self.file().is_some_and(|file| !region::is_linked(file))
     }
 
+    /// Removes the name, if nobody living is attached and `may` says so, which is asked while nobody can come.
+    fn remove(
+        &self,
+        location: &Location,
+        may: impl FnOnce(&Self) -> bool,
+    ) -> Result<bool, OpenError> {
+        let (Some(place), Some(file)) = (&self.place, self.file()) else {
+            return Err(OpenError::NotFound(location.clone()));
+        };
+        let all = lease::lock_all(file);
+        match all.map_err(|error| OpenError::io("fcntl(F_OFD_SETLK)", &error))? {
+            Some(_all) if may(self) => place.remove(file).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
     /// Removes the name if the ring asked for it, a sender has come and gone, a receiver has come, everything was
     /// received, and nobody is attached. The test and the removal are one step for
     /// newcomers: all tickets are locked meanwhile, and who comes after finds the file without a name.
@@ -377,22 +393,53 @@ pub(crate) fn heap(
 /// [`OpenError::Busy`] while anybody is attached; [`OpenError::NotARing`] and its like if something else
 /// has the name, which is then left alone.
 pub fn remove(location: &Location) -> Result<(), OpenError> {
-    let options = RingOptions::new();
-    let shared = named(&options, None, None, location)?;
-    let (Some(place), Some(file)) = (&shared.place, shared.file()) else {
-        return Err(OpenError::NotFound(location.clone()));
-    };
-    let all = lease::lock_all(file).map_err(|error| OpenError::io("fcntl(F_OFD_SETLK)", &error))?;
-    let Some(_all) = all else {
-        let alive = |&(number, holder): &(usize, Holder)| shared.witness.is_alive(number, holder);
-        let pid = shared
-            .holders()
-            .find(alive)
-            .map_or(0, |(_, holder)| holder.pid);
-        return Err(OpenError::Busy {
-            location: location.clone(),
-            pid,
-        });
-    };
-    place.remove(file)
+    let shared = named(&RingOptions::new(), None, None, location)?;
+    if shared.remove(location, |_| true)? {
+        return Ok(());
+    }
+    let alive = |&(number, holder): &(usize, Holder)| shared.witness.is_alive(number, holder);
+    let pid = shared.holders().find(alive);
+    Err(OpenError::Busy {
+        location: location.clone(),
+        pid: pid.map_or(0, |(_, holder)| holder.pid),
+    })
+}
+
+/// Removes the name of a ring that was to remove it [when it is finished](RingOptions::unlink_when_finished), if nobody is
+/// attached and nothing is left in it, whether or not anybody ever came. False, and it stays, if it was not to, somebody is
+/// attached, or a message or a dead letter is there. Nobody can come, send and go in between.
+///
+/// Whoever has the ring open and is not attached is not seen: its next handle finds the ring
+/// [removed](crate::AttachError::Removed).
+///
+/// ```
+/// use annulus::{RingOptions, remove_finished, spsc};
+/// # let name = format!("annulus-doc-finished-{}", std::process::id());
+/// let mut options = RingOptions::new();
+/// options.create(true).capacity(8).unlink_when_finished(true);
+/// let ring: spsc::Ring<u64> = options.shm(&name)?;
+/// let location = name.parse()?;
+/// let receiver = ring.receiver()?;
+/// assert!(!remove_finished(&location)?, "somebody is attached");
+/// drop(receiver);
+/// // A receiver has come and gone, but no sender: the ring has stayed for one.
+/// assert!(remove_finished(&location)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`remove`], but for [`OpenError::Busy`].
+pub fn remove_finished(location: &Location) -> Result<bool, OpenError> {
+    let shared = named(&RingOptions::new(), None, None, location)?;
+    if shared.flags & flag::UNLINK == 0 {
+        return Ok(false);
+    }
+    let view = &shared.view;
+    // What the dead had claimed is nothing, and what they held comes back. Acquire: as in `recover::left`.
+    let start = view.freed().load(Acquire);
+    recover::sweep(view, &shared.witness, start, view.geometry.units);
+    shared.remove(location, |shared| {
+        recover::left(&shared.view) == Left::Nothing
+    })
 }

@@ -136,6 +136,13 @@ impl Annulus {
         self.child.try_wait().expect("wait").is_none()
     }
 
+    /// Waits for its end while its standard input is open, so that it does not end by that.
+    #[track_caller]
+    pub fn finish_at_once(mut self) -> Outcome {
+        until("it has ended", || !self.is_running());
+        self.finish()
+    }
+
     /// Waits for its end elsewhere, so that its output does not get stuck meanwhile.
     pub fn finish_later(self) -> JoinHandle<Outcome> {
         thread::spawn(|| self.finish())

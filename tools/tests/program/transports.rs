@@ -147,6 +147,18 @@ fn killed(process: Annulus) {
     assert_eq!(process.finish().code, None);
 }
 
+/// Whether the process sleeps in a call that reads.
+fn is_asleep_in_read(pid: i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("syscall");
+    // The first word is the call's number: read(2), on each architecture. The second is the standard input.
+    let read = if cfg!(target_arch = "x86_64") {
+        "0 0x0 "
+    } else {
+        "63 0x0 "
+    };
+    call.starts_with(read)
+}
+
 /// Bytes that look random.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -353,6 +365,97 @@ fn stale_names_are_listed_and_removed() {
         let text = String::from_utf8(listed.stdout).expect("UTF-8");
         assert!(text.contains(&format!("removed {shown}")), "{word}: {text}");
         channel.is_gone();
+    }
+}
+
+/// Those whose names go by themselves, when nobody needs them.
+const PASSING: [&str; 6] = ["ring", "ring:sysv", "mq", "sysv", "classic", "sem"];
+
+/// What `rm --stale` says of the channel.
+fn rm_stale(channel: &Channel) -> Option<String> {
+    let listed = annulus(&["rm", "--stale"]);
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    let url = channel.url.strip_prefix("ring:a");
+    let url = url.map_or(channel.url.clone(), |name| format!("a{name}"));
+    let mut lines = text.lines();
+    lines
+        .find(|line| line.contains(&url))
+        .map(|line| line.replace(&url, "it"))
+}
+
+#[test]
+fn an_interrupted_maker_takes_along_what_nobody_came_to() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        for word in PASSING {
+            for command in ["recv", "send"] {
+                let channel = Channel::new(word);
+                let alone = Annulus::start(&[command, &channel.url, "--create"]);
+                until("it is there", || !in_shm(&channel.url).is_empty());
+                kill(Pid::from_raw(alone.pid()), signal).expect("kill");
+                alone.finish_at_once().quiet(code);
+                channel.is_gone();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_to_be_kept_stays_when_its_maker_is_interrupted() {
+    for word in ["ring", "ring:sysv", "mq", "sysv"] {
+        let channel = Channel::new(word);
+        let alone = channel.recv(&["--keep"]);
+        until("it is there", || !in_shm(&channel.url).is_empty());
+        kill(Pid::from_raw(alone.pid()), Signal::SIGINT).expect("kill");
+        alone.finish_at_once().quiet(130);
+        assert_eq!(rm_stale(&channel), None, "{word}");
+        killed(channel.recv(&[]));
+        assert_eq!(rm_stale(&channel), None, "{word}");
+        annulus(&["rm", &channel.url]).quiet(0);
+    }
+}
+
+#[test]
+fn what_an_interrupted_sender_has_sent_stays() {
+    for word in PASSING {
+        let channel = Channel::new(word);
+        let mut sender = Annulus::start(&["send", &channel.url, "--create"]);
+        sender.write(b"sent\nhalf");
+        until("it is sent", || is_asleep_in_read(sender.pid()));
+        kill(Pid::from_raw(sender.pid()), Signal::SIGTERM).expect("kill");
+        sender.finish_at_once().quiet(143);
+        // Only of the textbook's buffers it isn't known whether a receiver was meant to come.
+        let listed = rm_stale(&channel).unwrap_or_default();
+        assert!(!listed.starts_with("removed"), "{word}: {listed}");
+        let received = annulus(&["recv", &channel.url, "-e"]);
+        assert_eq!(received.quiet(0).stdout, b"sent\n", "{word}");
+        channel.is_gone();
+    }
+}
+
+#[test]
+fn what_a_killed_maker_left_before_anybody_came_is_stale() {
+    for word in PASSING {
+        let channel = Channel::new(word);
+        let alone = channel.recv(&[]);
+        until("it is there", || !in_shm(&channel.url).is_empty());
+        killed(alone);
+        assert_eq!(rm_stale(&channel).as_deref(), Some("removed it"), "{word}");
+        channel.is_gone();
+    }
+}
+
+#[test]
+fn the_end_of_an_empty_input_is_there_to_be_seen_until_it_is_swept_away() {
+    for word in ["ring", "ring:sysv"] {
+        let channel = Channel::new(word);
+        annulus(&["send", &channel.url, "--create"]).quiet(0);
+        assert_eq!(annulus(&["recv", &channel.url, "-e"]).quiet(0).stdout, b"");
+        channel.is_gone();
+        annulus(&["send", &channel.url, "--create"]).quiet(0);
+        assert_eq!(rm_stale(&channel).as_deref(), Some("removed it"), "{word}");
+        channel.is_gone();
+        annulus(&["send", &channel.url, "--create", "--keep"]).quiet(0);
+        assert_eq!(rm_stale(&channel), None, "{word}");
     }
 }
 
