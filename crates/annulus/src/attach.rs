@@ -18,7 +18,7 @@ use crate::{sysv, wait};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a [`OpenError::Mismatch`] of the kind says.
 pub(crate) const KIND: &str = "ring kind";
@@ -386,6 +386,17 @@ pub(crate) fn heap(
     ))
 }
 
+/// How long whoever has made a ring has it to himself until he attaches.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Whether the ring was made a moment ago, and nobody has attached yet.
+fn is_new(view: &View) -> bool {
+    // Relaxed, both: the one never changes, the other may have risen by the time that we know it.
+    let created = UNIX_EPOCH + Duration::from_nanos(view.header().cold.created.load(Relaxed));
+    let nobody = view.header().peers.tickets.load(Relaxed) == 0;
+    nobody && created.elapsed().is_ok_and(|age| age < GRACE)
+}
+
 /// Removes a ring's name. Whoever is attached is not disturbed, so nobody living may be.
 ///
 /// # Errors
@@ -410,7 +421,7 @@ pub fn remove(location: &Location) -> Result<(), OpenError> {
 /// attached, or a message or a dead letter is there. Nobody can come, send and go in between.
 ///
 /// Whoever has the ring open and is not attached is not seen: its next handle finds the ring
-/// [removed](crate::AttachError::Removed).
+/// [removed](crate::AttachError::Removed). But in the first ten seconds of a ring to which nobody has ever attached, it stays.
 ///
 /// ```
 /// use annulus::{RingOptions, remove_finished, spsc};
@@ -432,10 +443,10 @@ pub fn remove(location: &Location) -> Result<(), OpenError> {
 /// As [`remove`], but for [`OpenError::Busy`].
 pub fn remove_finished(location: &Location) -> Result<bool, OpenError> {
     let shared = named(&RingOptions::new(), None, None, location)?;
-    if shared.flags & flag::UNLINK == 0 {
+    let view = &shared.view;
+    if shared.flags & flag::UNLINK == 0 || is_new(view) {
         return Ok(false);
     }
-    let view = &shared.view;
     // What the dead had claimed is nothing, and what they held comes back. Acquire: as in `recover::left`.
     let start = view.freed().load(Acquire);
     recover::sweep(view, &shared.witness, start, view.geometry.units);

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -180,6 +181,18 @@ impl Drop for Annulus {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+static SWEEPS: RwLock<()> = RwLock::new(());
+
+/// For a test that lets `rm --stale` run: it sweeps up what others leave for a moment.
+pub fn sweeping() -> RwLockWriteGuard<'static, ()> {
+    SWEEPS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that leaves for a moment what `rm --stale` would sweep up.
+pub fn unswept() -> RwLockReadGuard<'static, ()> {
+    SWEEPS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `annulus` with nothing on its standard input.
