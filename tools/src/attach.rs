@@ -84,13 +84,14 @@ fn open_in_slices<End: Send + 'static>(
 }
 
 /// Gives up a channel of which our end is closed, if a signal is what ended us: one that we were told to create and not to
-/// keep goes, if nobody is there and nothing is in it. What was sent and not received stays.
+/// keep goes, if nobody is there and nothing is in it. What was sent and not received stays. Gives back the failure, with the
+/// channel's name.
 pub fn give_up(args: &cli::Channel, failure: Failure) -> Failure {
     if args.create && !args.keep && matches!(failure, Failure::Stopped { .. }) {
         // If it cannot be removed now, `rm --stale` tries again.
         let _ = remove_finished(&args.name);
     }
-    failure
+    failure.on(&args.name)
 }
 
 /// The better word for a wait that ended in vain while everybody on the `other` side of a ring was dead.

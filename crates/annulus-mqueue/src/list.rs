@@ -76,17 +76,40 @@ pub fn list() -> io::Result<Vec<Listed>> {
 /// Looks once more, in turn, at what seems never finished: a living creator has finished it by then. One who was stopped
 /// halfway has the turn, and his queue is left out.
 fn look_again<K: Kernel>(name: Name) -> Option<Listed> {
-    let listed = look::<K>(name)?;
+    let listed = listed::<K>(name).ok()?;
     if listed.open || listed.records.is_some() {
         return Some(listed);
     }
     let companion = open_companion(&listed.name, None).ok()?;
     let _turn = Turn::take(&listed.name, &companion).ok()?;
-    look::<K>(listed.name)
+    self::listed::<K>(listed.name).ok()
 }
 
-fn look<K: Kernel>(name: Name) -> Option<Listed> {
-    let companion = open_companion(&name, None).ok()?;
+/// The queue of this name, as [`list`] would have it.
+///
+/// ```
+/// use annulus_mqueue::{QueueOptions, look};
+/// # let name = format!("/annulus-doc-look-{}", std::process::id());
+/// let queue = QueueOptions::new().create(true).unlink_when_finished(true).posix(&name)?;
+/// let receiver = queue.receiver()?;
+/// assert_eq!(look(queue.name())?.receivers, 1);
+/// # drop(receiver);
+/// # queue.remove()?;
+/// # Ok::<(), annulus_channel::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: `NotFound`, `Permission`, or what the system says of the queue or its companion.
+pub fn look(name: &Name) -> Result<Listed, OpenError> {
+    match name {
+        Name::Posix(_) => listed::<PosixQueue>(name.clone()),
+        Name::SystemV(_) => listed::<SysvQueue>(name.clone()),
+    }
+}
+
+fn listed<K: Kernel>(name: Name) -> Result<Listed, OpenError> {
+    let companion = open_companion(&name, None)?;
     let mut listed = Listed {
         name,
         open: lock::is_open(&companion),
@@ -96,10 +119,12 @@ fn look<K: Kernel>(name: Name) -> Option<Listed> {
         records: None,
         unlink_when_finished: false,
     };
-    if companion.metadata().ok()?.len() == 0 {
-        return Some(listed);
+    let metadata = companion.metadata();
+    let metadata = metadata.map_err(|error| open::os(&listed.name, "fstat", &error))?;
+    if metadata.len() == 0 {
+        return Ok(listed);
     }
-    let page = map(&listed.name, &companion).ok()?;
+    let page = map(&listed.name, &companion)?;
     // Relaxed: published by the magic, without which there are no records.
     listed.unlink_when_finished = page.unlink.load(Relaxed) == 1;
     for (_, _, holder) in page.holders() {
@@ -110,11 +135,11 @@ fn look<K: Kernel>(name: Name) -> Option<Listed> {
         };
         *count += 1;
     }
-    let kernel = K::find(&listed.name).ok()?;
+    let kernel = K::find(&listed.name)?;
     listed.records = kernel
         .filter(|kernel| open::is_ours(kernel, &page))
         .and_then(|kernel| kernel.len().ok());
-    Some(listed)
+    Ok(listed)
 }
 
 /// Removes the queues that [are stale](Listed::is_stale), and says which. Nobody can come in between.
@@ -172,7 +197,7 @@ fn sweep<K: Kernel>(name: &Name) -> Result<bool, OpenError> {
         return Err(OpenError::new(name, OpenReason::NotFound));
     }
     // In turn: what is so stays so.
-    if !look::<K>(name.clone()).is_some_and(|found| found.is_stale()) {
+    if !listed::<K>(name.clone())?.is_stale() {
         return Ok(false);
     }
     let page = map(name, &companion)?;

@@ -24,7 +24,7 @@ pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenEr
         Ok(Box::new(sender))
     }
     match name(url) {
-        Name::Posix(name) => of(&settle(options, true).posix(&name)?, options),
+        Name::Posix(name) => of(&settle(options, true).posix(&format!("/{name}"))?, options),
         Name::SystemV(key) => of(&settle(options, false).sysv(&format!("{key:#x}"))?, options),
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Op
         Ok(Box::new(receiver))
     }
     match name(url) {
-        Name::Posix(name) => of(&settle(options, true).posix(&name)?, options),
+        Name::Posix(name) => of(&settle(options, true).posix(&format!("/{name}"))?, options),
         Name::SystemV(key) => of(&settle(options, false).sysv(&format!("{key:#x}"))?, options),
     }
 }
@@ -107,11 +107,8 @@ pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
 }
 
 /// Whether a living receiver is attached to the queue.
-pub(crate) fn is_received(url: &Url) -> bool {
-    let name = name(url);
-    let all = annulus_mqueue::list().unwrap_or_default();
-    all.iter()
-        .any(|listed| listed.name == name && listed.receivers > 0)
+pub(crate) fn is_received(url: &Url) -> Result<bool, OpenError> {
+    Ok(annulus_mqueue::look(&name(url))?.receivers > 0)
 }
 
 /// Removes a queue that is finished.

@@ -11,6 +11,7 @@
 //! kept ([`Options::keep`](crate::Options::keep), a file) or made by somebody else.
 
 use crate::error::OpenError;
+use crate::ring::of;
 use crate::url::{Scheme, Url};
 use annulus::{Inspector, Location};
 use std::fs;
@@ -38,7 +39,7 @@ pub struct Stale {
 /// [`OpenError`]: there is nothing, or it is in use, or it is something else.
 pub fn remove(url: &Url) -> Result<(), OpenError> {
     match url {
-        Url::Ring(location) => Ok(annulus::remove(location)?),
+        Url::Ring(location) => annulus::remove(location).map_err(of(location)),
         Url::Pipe | Url::Tcp(_) | Url::Udp(_) => Err(OpenError::Unfit {
             url: url.clone(),
             reason: "it leaves nothing to remove",
@@ -78,7 +79,7 @@ pub fn remove(url: &Url) -> Result<(), OpenError> {
 /// [`OpenError`]: there is nothing, or it is something else.
 pub fn remove_finished(url: &Url) -> Result<bool, OpenError> {
     match url {
-        Url::Ring(location) => Ok(annulus::remove_finished(location)?),
+        Url::Ring(location) => annulus::remove_finished(location).map_err(of(location)),
         #[cfg(feature = "mqueue")]
         Url::Mq(_) | Url::Sysv(_) => crate::queue::remove_finished(url),
         #[cfg(feature = "classic")]

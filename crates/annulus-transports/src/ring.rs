@@ -53,10 +53,11 @@ fn open(location: &Location, options: &Options) -> Result<AnyRing, OpenError> {
     if let Some(mode) = options.mode {
         ring.mode(mode);
     }
-    let ring = ring.open_any(options.kind.unwrap_or(Kind::Spsc), location)?;
+    let opened = ring.open_any(options.kind.unwrap_or(Kind::Spsc), location);
+    let ring = opened.map_err(of(location))?;
     let found = ring.info().kind;
     match options.kind {
-        Some(asked) if asked != found => Err(OpenError::Ring(annulus::OpenError::Mismatch {
+        Some(asked) if asked != found => Err(of(location)(annulus::OpenError::Mismatch {
             what: "kind",
             expected: asked.to_string(),
             found: found.to_string(),
@@ -65,8 +66,14 @@ fn open(location: &Location, options: &Options) -> Result<AnyRing, OpenError> {
     }
 }
 
+/// Says of which ring an error is.
+pub(crate) fn of(location: &Location) -> impl Fn(annulus::OpenError) -> OpenError + '_ {
+    |error| OpenError::Ring(location.clone(), error)
+}
+
 /// Whether a living receiver is attached to the ring.
 pub(crate) fn is_received(location: &Location) -> Result<bool, OpenError> {
-    let receivers = Inspector::open(location)?.info().receivers;
+    let ring = Inspector::open(location).map_err(of(location))?;
+    let receivers = ring.info().receivers;
     Ok(receivers.iter().any(|peer| peer.alive))
 }

@@ -4,8 +4,9 @@ use annulus_channel::{OpenReason, RecvTimeoutError};
 use annulus_mqueue::QueueOptions;
 use annulus_transports::{
     Chosen, OpenError, Options, Scheme, Side, Url, WhenClosed, fallback, open_receiver,
-    open_sender, remove,
+    open_sender, remove, remove_finished,
 };
+use nix::unistd::{Uid, setfsuid};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -281,6 +282,97 @@ fn a_ring_without_a_living_receiver_is_passed_over() {
 }
 
 #[test]
+fn a_channel_with_a_receiver_says_so_to_the_next_one() {
+    use Scheme::{Classic, Fifo, Ring, Tcp, Udp, Unix, UnixDgram, UnixSeqpacket};
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in [
+        Ring,
+        Fifo,
+        Unix,
+        UnixSeqpacket,
+        UnixDgram,
+        Tcp,
+        Udp,
+        Classic,
+    ] {
+        let url = fresh(scheme, folder.path());
+        let mut options = Options::new();
+        options.create(!is_met(scheme));
+        let receiver = open_receiver(&url, &options).expect("a receiver");
+        let Err(error) = open_receiver(&url, &options) else {
+            panic!("{url}: a second receiver");
+        };
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("{url}: ")), "{said}");
+        assert!(said.contains("takes one receiver, and"), "{said}");
+        drop(receiver);
+        let _ = remove(&url);
+    }
+}
+
+#[test]
+fn an_error_begins_with_the_name_as_it_was_given() {
+    for word in [
+        "mq:/.",
+        "mq:/.q",
+        "ring:sysv:0x7d7d7d7d",
+        "annulus-facade-none",
+    ] {
+        let url: Url = word.parse().expect("a name");
+        for error in [
+            open_sender(&url, &Options::new()).err(),
+            open_receiver(&url, &Options::new()).err(),
+            remove(&url).err(),
+        ] {
+            let said = error.expect("there is no such thing").to_string();
+            assert!(said.starts_with(&format!("{word}: ")), "{said}");
+        }
+    }
+    // A ring's own errors, which do not all know it.
+    let url: Url = "annulus-facade-small".parse().expect("a name");
+    let Err(error) = open_sender(&url, Options::new().create(true).capacity(usize::MAX)) else {
+        panic!("so large a ring");
+    };
+    let said = error.to_string();
+    assert!(said.starts_with("annulus-facade-small: "), "{said}");
+    assert!(said.contains("out of bounds"), "{said}");
+}
+
+#[test]
+fn what_is_used_between_a_look_and_a_removal_stays() {
+    use Scheme::{Classic, Mq, Ring, Sem, Sysv};
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in [Ring, Mq, Sysv, Classic, Sem] {
+        let url = fresh(scheme, folder.path());
+        let create = || open_receiver(&url, Options::new().create(true)).expect("a receiver");
+        // Somebody there.
+        let receiver = create();
+        assert_eq!(remove_finished(&url), Ok(false), "{url}");
+        let mut sender = open_sender(&url, &Options::new()).expect("it is there still");
+        drop(receiver);
+        // Somebody has come, sent, and gone.
+        if matches!(scheme, Classic | Sem) {
+            // They end with their only receiver.
+            drop(sender);
+            let mut sender = open_sender(&url, Options::new().create(true)).expect("a buffer");
+            sender.send(b"kept").expect("room");
+        } else {
+            drop(sender);
+            sender = open_sender(&url, Options::new().create(true)).expect("a channel");
+            sender.send(b"kept").expect("room");
+            drop(sender);
+        }
+        assert_eq!(remove_finished(&url), Ok(false), "{url}");
+        let mut record = Vec::new();
+        let mut receiver = open_receiver(&url, &Options::new()).expect("it is there still");
+        receiver.recv_timeout(&mut record, GUARD).expect("a record");
+        assert_eq!(record, b"kept", "{url}");
+        drop(receiver);
+        assert!(remove(&url).is_err(), "{url} is left");
+    }
+}
+
+#[test]
 fn the_senders_order_counts() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
@@ -311,6 +403,56 @@ fn where_none_works_every_reason_is_told() {
     let udp = [fresh(Scheme::Udp, at)];
     let none = fallback(&udp, Side::Receiver, Options::new().wait(wait)).expect_err("it may lose");
     assert!(none.to_string().contains("may lose"), "{none}");
+}
+
+#[test]
+fn where_nothing_can_work_a_sender_does_not_wait() {
+    if !Uid::effective().is_root() {
+        println!("skipped: only root can become somebody who may not");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    use Scheme::{Classic, Mq, Ring, Sem, Spool, Sysv, Unix};
+    let ours: Vec<Url> = [Ring, Mq, Sysv, Classic, Sem, Spool, Unix]
+        .map(|scheme| fresh(scheme, at))
+        .into();
+    let receivers: Vec<_> = ours
+        .iter()
+        .map(|url| {
+            let mut options = Options::new();
+            options.create(!is_met(url.scheme()));
+            open_receiver(url, &options).expect("a receiver")
+        })
+        .collect();
+    let mut urls = ours.clone();
+    urls.extend([fresh(Scheme::Udp, at), Url::Pipe]);
+    let asked = urls.clone();
+    // The rights to files are a thread's own.
+    let stranger = thread::spawn(move || {
+        setfsuid(Uid::from_raw(65534));
+        let since = Instant::now();
+        let none = fallback(&asked, Side::Sender, Options::new().wait(GUARD));
+        (none.expect_err("it may open none"), since.elapsed())
+    });
+    let (none, waited) = stranger.join().expect("the stranger");
+    assert!(waited < GUARD / 2, "{waited:?}: {none}");
+    let said = none.to_string();
+    let lines: Vec<_> = said.lines().skip(1).collect();
+    assert_eq!(lines.len(), urls.len(), "{said}");
+    for (line, url) in lines.iter().zip(&urls) {
+        assert!(line.starts_with(&format!("  {url}: ")), "{line}");
+        let denied = ours.contains(url);
+        assert_eq!(line.ends_with("permission denied"), denied, "{line}");
+    }
+    drop(receivers);
+    for url in &ours {
+        let _ = remove(url);
+    }
+    // Nor is there anything to wait for in an empty list.
+    let since = Instant::now();
+    fallback(&[], Side::Sender, Options::new().wait(GUARD)).expect_err("there is none");
+    assert!(since.elapsed() < GUARD / 2);
 }
 
 /// A ring, a file, a queue or a buffer: what its users keep by its name.
