@@ -1,5 +1,6 @@
 //! `annulus rm`: removes a channel's name, or everything that nobody needs any more.
 
+use crate::bench;
 use crate::cli;
 use crate::exit::Failure;
 use annulus_transports::{Scheme, Stale, remove, remove_finished, stale};
@@ -17,6 +18,13 @@ pub fn run(args: &cli::Rm) -> Result<(), Failure> {
 /// removed is the failure, but all are tried.
 fn remove_stale() -> Result<(), Failure> {
     let mut result = Ok(());
+    for (path, removed) in bench::remove_stale() {
+        let path = path.display();
+        match removed {
+            Ok(()) => say(&format!("removed {path}, of a comparison\n"))?,
+            Err(error) => result = result.and(Err(Failure::input(&path.to_string(), error))),
+        }
+    }
     for Stale { url, records, .. } in stale(&Scheme::ALL) {
         let line = match records {
             None => format!("kept {url}: it holds records that nobody has received\n"),
@@ -35,8 +43,12 @@ fn remove_stale() -> Result<(), Failure> {
                 }
             },
         };
-        let written = io::stdout().write_all(line.as_bytes());
-        written.map_err(|error| Failure::output(error, 0))?;
+        say(&line)?;
     }
     result
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    let written = io::stdout().write_all(line.as_bytes());
+    written.map_err(|error| Failure::output(error, 0))
 }

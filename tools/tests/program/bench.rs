@@ -1,10 +1,11 @@
 //! The comparison measures what it is asked to, says it in every form, and does not when something is wrong.
 
-use crate::harness::{Annulus, annulus, until};
+use crate::harness::{Annulus, annulus, sweeping, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 
 const ALL: [&str; 16] = [
     "ring-spsc",
@@ -200,7 +201,7 @@ fn an_interrupted_comparison_leaves_nothing_behind() {
     let bench = Annulus::start(&[
         "bench",
         "--transport",
-        "fifo,unix,sem",
+        "fifo,unix,sem,ring-spsc,mq,sysv",
         "--size",
         "64",
         "--seconds",
@@ -215,6 +216,54 @@ fn an_interrupted_comparison_leaves_nothing_behind() {
     };
     until("it measures", || has("fifo"));
     kill(Pid::from_raw(bench.pid()), Signal::SIGTERM).expect("kill");
+    let pid = bench.pid();
     bench.finish().quiet(143);
-    assert!(!dir.exists());
+    assert_eq!(left(pid), [""; 0]);
+}
+
+/// What of this comparison is left anywhere.
+fn left(pid: i32) -> Vec<String> {
+    let dir = |path: &Path| {
+        let entries = fs::read_dir(path).expect("a folder").flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    let named = format!("annulus-bench-{pid}");
+    let key = format!("annulus.msg-41{:04x}", pid & 0xffff);
+    let all = dir(&std::env::temp_dir()).chain(dir(Path::new("/dev/shm")));
+    all.filter(|name| name.contains(&named) || name.contains(&key))
+        .collect()
+}
+
+#[test]
+fn what_a_killed_comparison_has_left_is_swept_away() {
+    let _sweeping = sweeping();
+    for transport in [
+        "ring-mpmc",
+        "mq",
+        "sysv",
+        "sem",
+        "classic",
+        "fifo",
+        "spool",
+    ] {
+        let args = ["bench", "--transport", transport, "--size", "64"];
+        let bench = Annulus::start(&[&args[..], &["--seconds", "600"]].concat());
+        let pid = bench.pid();
+        let dir = std::env::temp_dir().join(format!("annulus-bench-{pid}"));
+        let has_paths = matches!(transport, "fifo" | "spool");
+        until(&format!("{transport} measures"), || match has_paths {
+            true => fs::read_dir(&dir).is_ok_and(|entries| entries.count() > 2),
+            false => left(pid).len() > 2,
+        });
+        // It lives, and so nothing of it goes.
+        annulus(&["rm", "--stale"]);
+        assert!(dir.exists(), "{transport}");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill");
+        assert_eq!(bench.finish().code, None);
+        // Its processes die with it, but after it.
+        until("nothing is left", || {
+            annulus(&["rm", "--stale"]);
+            left(pid).is_empty()
+        });
+    }
 }
