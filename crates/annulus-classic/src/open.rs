@@ -80,7 +80,14 @@ fn attach<M: Carry>(
     };
     let mut link =
         Link::new(memory, file, place.clone(), lock, side, many, options).map_err(error)?;
-    let medium = M::attach(&link, &shape, options.mode).map_err(error)?;
+    let medium = M::attach(&link, &shape, options.mode).map_err(|reason| {
+        if M::PASSES && link.is_alone() && holds_nothing(&link.memory) {
+            // Made in vain. Before the file's, as in `close`.
+            M::clean(place);
+            link.unlink();
+        }
+        error(reason)
+    })?;
     link.sit();
     Ok(Some(Open {
         link,

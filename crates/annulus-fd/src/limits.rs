@@ -61,23 +61,29 @@ pub fn exceeded(name: impl Display, setting: &'static str, needed: u64) -> OpenE
 /// assert!(full.to_string().contains("mount option size"));
 /// ```
 pub fn no_space(dir: &Path, needed: u64) -> OpenReason {
-    let stat = statvfs(dir);
     let in_memory = dir.starts_with(DIR);
-    match stat {
-        Ok(stat) if stat.files() > 0 && stat.files_available() == 0 => OpenReason::Limit {
+    let (mut free, mut files, mut is_full) = (0, 0, true);
+    if let Ok(stat) = statvfs(dir) {
+        free = stat.blocks_available() * stat.fragment_size();
+        files = stat.files();
+        is_full = stat.files_available() > 0 && free < needed;
+    }
+    // A file system that does not count its files has none.
+    match files {
+        1.. if !is_full => OpenReason::Limit {
             setting: match in_memory {
                 true => "files in /dev/shm, its mount option nr_inodes",
                 false => "files in the file system",
             },
-            limit: stat.files(),
-            needed: stat.files() + 1,
+            limit: files,
+            needed: files + 1,
         },
-        stat => OpenReason::Limit {
+        _ => OpenReason::Limit {
             setting: match in_memory {
                 true => "free bytes in /dev/shm, its mount option size",
                 false => "free bytes in the file system",
             },
-            limit: stat.map_or(0, |stat| stat.blocks_available() * stat.fragment_size()),
+            limit: free,
             needed,
         },
     }

@@ -245,20 +245,25 @@ fn free_space(dir: &Path) -> Option<u64> {
     Some(available.map_or(free, |available| free.min(available * 1024)))
 }
 
-/// The error of a file system that has no room for one more file in `dir`, of `len` bytes.
+/// The error of a file system that has no room in `dir` for a file of `len` bytes, or for one more file.
 pub(crate) fn full(location: &Location, dir: &Path, len: u64) -> OpenError {
     let location = location.clone();
-    match statvfs(dir) {
-        Ok(stat) if stat.files() > 0 && stat.files_available() == 0 => OpenError::Limit {
+    let free = free_space(dir);
+    // A file system that does not count its files has none.
+    let files = statvfs(dir).ok().filter(|stat| {
+        stat.files() > 0 && (stat.files_available() == 0 || free.is_some_and(|free| free >= len))
+    });
+    match files {
+        Some(stat) => OpenError::Limit {
             location,
             setting: "files in the file system, the mount option nr_inodes where that is in memory",
             limit: stat.files(),
             needed: stat.files() + 1,
         },
-        _ => OpenError::NoSpace {
+        None => OpenError::NoSpace {
             location,
             len,
-            free: free_space(dir),
+            free,
         },
     }
 }

@@ -237,15 +237,7 @@ fn left(pid: i32) -> Vec<String> {
 #[test]
 fn what_a_killed_comparison_has_left_is_swept_away() {
     let _sweeping = sweeping();
-    for transport in [
-        "ring-mpmc",
-        "mq",
-        "sysv",
-        "sem",
-        "classic",
-        "fifo",
-        "spool",
-    ] {
+    for transport in ["ring-mpmc", "mq", "sysv", "sem", "classic", "fifo", "spool"] {
         let args = ["bench", "--transport", transport, "--size", "64"];
         let bench = Annulus::start(&[&args[..], &["--seconds", "600"]].concat());
         let pid = bench.pid();
