@@ -1,5 +1,6 @@
 //! Every transport opened by its name, within one process; and the choice among several.
 
+use annulus::{Kind, RingOptions};
 use annulus_channel::{OpenReason, RecvTimeoutError};
 use annulus_mqueue::QueueOptions;
 use annulus_transports::{
@@ -370,6 +371,24 @@ fn what_is_used_between_a_look_and_a_removal_stays() {
         drop(receiver);
         assert!(remove(&url).is_err(), "{url} is left");
     }
+}
+
+#[test]
+fn a_ring_that_was_just_made_stays_until_its_maker_attaches() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = fresh(Scheme::Ring, folder.path());
+    let Url::Ring(location) = &url else {
+        unreachable!("a ring");
+    };
+    let mut options = RingOptions::new();
+    options
+        .create(true)
+        .capacity(4096)
+        .unlink_when_finished(true);
+    let ring = options.open_any(Kind::Spsc, location).expect("a ring");
+    assert_eq!(remove_finished(&url), Ok(false));
+    drop(ring.receiver().expect("it is there still"));
+    assert_eq!(remove_finished(&url), Ok(true));
 }
 
 #[test]
