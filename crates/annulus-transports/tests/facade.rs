@@ -374,6 +374,18 @@ fn what_is_used_between_a_look_and_a_removal_stays() {
 }
 
 #[test]
+fn what_is_to_be_kept_is_not_finished() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for url in kept(folder.path()) {
+        if !matches!(url, Url::Classic(_) | Url::Sem(_)) {
+            leave(&url, &[]);
+            assert_eq!(remove_finished(&url), Ok(false), "{url}");
+            remove(&url).expect("it is there still");
+        }
+    }
+}
+
+#[test]
 fn a_ring_that_was_just_made_stays_until_its_maker_attaches() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = fresh(Scheme::Ring, folder.path());

@@ -251,6 +251,33 @@ fn free_udp() -> std::io::Result<std::net::SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use annulus_transports::{open_receiver, open_sender};
+
+    #[test]
+    fn a_directory_goes_with_its_channels_when_nobody_lives() {
+        let dir = Dir::new().expect("a directory");
+        let path = dir.path.clone();
+        let place = Place::new(Subject::REFERENCE, &dir, 0).expect("a place");
+        let options = Subject::REFERENCE.options(64);
+        let mut sender = open_sender(&place.0, &options).expect("a ring");
+        sender.send(b"never received").expect("room");
+        assert!(!clear(&path).expect("a look"), "it is locked");
+        assert!(path.exists());
+
+        // Killed, and its channel's user is not yet.
+        let list = fs::read(path.join(CHANNELS)).expect("a list");
+        drop(dir);
+        fs::create_dir(&path).expect("a directory");
+        fs::write(path.join(CHANNELS), list).expect("a list");
+        clear(&path).expect_err("somebody lives");
+        assert!(path.exists());
+        drop(sender);
+        assert!(clear(&path).expect("nobody lives"));
+        assert!(!path.exists());
+        let gone = open_receiver(&place.0, &Options::new());
+        assert!(gone.is_err_and(|error| error.is_not_found()));
+        assert!(!clear(&path).expect("a look"), "there is none");
+    }
 
     #[test]
     fn every_row_has_a_word() {
