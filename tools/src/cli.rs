@@ -220,7 +220,7 @@ pub struct Rm {
 
     /// Remove what was to go when all have finished, and is empty without anybody living there: whoever made it was killed,
     /// or went before anybody came. It is listed, and so is what the killed have left with records in it, which stays. What is
-    /// --kept, or has a file's name, is not looked for.
+    /// --kept, or has a file's name, is not looked for. What a killed `bench` has left goes with all that is in it.
     #[arg(long, conflicts_with = "name")]
     pub stale: bool,
 }

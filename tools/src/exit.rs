@@ -147,9 +147,11 @@ impl Failure {
     /// Says on which channel it came to pass, if that is what failed.
     pub fn on(self, url: &Url) -> Self {
         match self {
-            Self::Fault(_) | Self::Timeout { .. } | Self::PeerDead(_) | Self::Ended(_) => {
-                Self::On(url.clone(), Box::new(self))
-            }
+            Self::Fault(_)
+            | Self::Timeout { .. }
+            | Self::PeerDead(_)
+            | Self::Ended(_)
+            | Self::Stopped { unwritten: 1.., .. } => Self::On(url.clone(), Box::new(self)),
             other => other,
         }
     }

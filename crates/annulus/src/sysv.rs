@@ -43,8 +43,6 @@ impl Drop for Segment {
     }
 }
 
-/// What the kernel counts [`SHMALL`] in.
-const PAGE: u64 = 4096;
 const SHMALL: &str = "kernel.shmall, in pages of all segments";
 
 /// The file whose locks are the leases of the segment with this key.
@@ -316,7 +314,9 @@ fn limit(errno: Errno, len: u64) -> Option<(&'static str, u64, u64)> {
             // Those of all users, a line each under a heading: key, id, permissions, size, …
             let all = fs::read_to_string("/proc/sysvipc/shm").ok()?;
             let size = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
-            let pages = |len: u64| len.div_ceil(PAGE);
+            // SAFETY: takes no pointer.
+            let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64;
+            let pages = |len: u64| len.div_ceil(page);
             let sizes: Vec<u64> = all.lines().filter_map(size).collect();
             broken("kernel.shmmni", sizes.len() as u64 + 1).or_else(|| {
                 let taken: u64 = sizes.iter().copied().map(pages).sum();

@@ -182,7 +182,8 @@ pub fn remove_stale() -> Vec<(PathBuf, io::Result<()>)> {
     let all = fs::read_dir(std::env::temp_dir()).into_iter().flatten();
     let left = |entry: fs::DirEntry| {
         let number = entry.file_name().to_str()?.strip_prefix(PREFIX)?.to_owned();
-        let ours = entry.metadata().ok()?.uid() == Uid::effective().as_raw();
+        let found = entry.metadata().ok()?;
+        let ours = found.is_dir() && found.uid() == Uid::effective().as_raw();
         if !ours || number.parse::<u32>().is_err() {
             return None;
         }

@@ -1,8 +1,7 @@
 //! The comparison measures what it is asked to, says it in every form, and does not when something is wrong.
 
 use crate::harness::{Annulus, annulus, sweeping, until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -215,7 +214,7 @@ fn an_interrupted_comparison_leaves_nothing_behind() {
             .any(|entry| entry.file_name().to_string_lossy().contains(what))
     };
     until("it measures", || has("fifo"));
-    kill(Pid::from_raw(bench.pid()), Signal::SIGTERM).expect("kill");
+    bench.signal(Signal::SIGTERM);
     let pid = bench.pid();
     bench.finish().quiet(143);
     assert_eq!(left(pid), [""; 0]);
@@ -250,7 +249,7 @@ fn what_a_killed_comparison_has_left_is_swept_away() {
         // It lives, and so nothing of it goes.
         annulus(&["rm", "--stale"]);
         assert!(dir.exists(), "{transport}");
-        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill");
+        bench.signal(Signal::SIGKILL);
         assert_eq!(bench.finish().code, None);
         // Its processes die with it, but after it.
         until("nothing is left", || {

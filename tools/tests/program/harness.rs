@@ -1,5 +1,7 @@
 //! Processes that cannot outlive a test, and names that cannot collide.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -102,6 +104,10 @@ impl Annulus {
 
     pub fn pid(&self) -> i32 {
         self.child.id().try_into().expect("a pid")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("kill");
     }
 
     /// Writes to its standard input, which stays open.

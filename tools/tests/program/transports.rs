@@ -1,8 +1,7 @@
 //! Every transport through the same two commands: what goes in comes out, who is killed is noticed, and nothing is left.
 
 use crate::harness::{Annulus, Name, annulus, annulus_with, sweeping, until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
@@ -143,7 +142,7 @@ fn in_shm(url: &str) -> Vec<PathBuf> {
 }
 
 fn killed(process: Annulus) {
-    kill(Pid::from_raw(process.pid()), Signal::SIGKILL).expect("kill");
+    process.signal(Signal::SIGKILL);
     assert_eq!(process.finish().code, None);
 }
 
@@ -313,7 +312,7 @@ fn a_sender_that_is_not_accepted_gives_up_in_time_and_can_be_interrupted() {
         until("it waits", || {
             third.is_running() && threads(third.pid()) > 1
         });
-        kill(Pid::from_raw(third.pid()), Signal::SIGINT).expect("kill");
+        third.signal(Signal::SIGINT);
         until("it has ended", || !third.is_running());
         third.finish().quiet(130);
         first.write(b"again\n");
@@ -399,7 +398,7 @@ fn an_interrupted_maker_takes_along_what_nobody_came_to() {
                 let channel = Channel::new(word);
                 let alone = Annulus::start(&[command, &channel.url, "--create"]);
                 until("it is there", || !in_shm(&channel.url).is_empty());
-                kill(Pid::from_raw(alone.pid()), signal).expect("kill");
+                alone.signal(signal);
                 alone.finish_at_once().quiet(code);
                 channel.is_gone();
             }
@@ -414,7 +413,7 @@ fn what_is_to_be_kept_stays_when_its_maker_is_interrupted() {
         let channel = Channel::new(word);
         let alone = channel.recv(&["--keep"]);
         until("it is there", || !in_shm(&channel.url).is_empty());
-        kill(Pid::from_raw(alone.pid()), Signal::SIGINT).expect("kill");
+        alone.signal(Signal::SIGINT);
         alone.finish_at_once().quiet(130);
         assert_eq!(rm_stale(&channel), None, "{word}");
         killed(channel.recv(&[]));
@@ -431,7 +430,7 @@ fn what_an_interrupted_sender_has_sent_stays() {
         let mut sender = Annulus::start(&["send", &channel.url, "--create"]);
         sender.write(b"sent\nhalf");
         until("it is sent", || is_asleep_in_read(sender.pid()));
-        kill(Pid::from_raw(sender.pid()), Signal::SIGTERM).expect("kill");
+        sender.signal(Signal::SIGTERM);
         sender.finish_at_once().quiet(143);
         // Only of the textbook's buffers it isn't known whether a receiver was meant to come.
         let listed = rm_stale(&channel).unwrap_or_default();
