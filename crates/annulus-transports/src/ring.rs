@@ -27,7 +27,7 @@ pub(crate) fn receiver(location: &Location, options: &Options) -> Result<BoxedRe
     Ok(Box::new(receiver))
 }
 
-/// Opens the ring, and attaches by `end`; to the next one, if it was finished meanwhile and may be created.
+/// Opens the ring, and attaches by `end`. If somebody removes it meanwhile, or looks whether he may, opens it again.
 fn attach<End>(
     location: &Location,
     options: &Options,
@@ -35,7 +35,7 @@ fn attach<End>(
 ) -> Result<End, OpenError> {
     loop {
         match end(&open(location, options)?) {
-            Err(AttachError::Removed) if options.create => {}
+            Err(AttachError::Removed) => {}
             end => return end.map_err(|error| OpenError::Attach(location.clone(), error)),
         }
     }

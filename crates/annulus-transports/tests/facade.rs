@@ -10,7 +10,7 @@ use annulus_transports::{
 use nix::unistd::{Uid, setfsuid};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -370,6 +370,47 @@ fn what_is_used_between_a_look_and_a_removal_stays() {
         assert_eq!(record, b"kept", "{url}");
         drop(receiver);
         assert!(remove(&url).is_err(), "{url} is left");
+    }
+}
+
+#[test]
+fn nothing_that_is_sent_is_swept_away() {
+    use Scheme::{Classic, Mq, Ring, Sem, Sysv};
+    const ROUNDS: u8 = 200;
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in [Ring, Mq, Sysv, Classic, Sem] {
+        let url = fresh(scheme, folder.path());
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let _ = remove_finished(&url);
+                }
+            });
+            let mut create = Options::new();
+            create.create(true);
+            let mut record = Vec::new();
+            let passed = (0..ROUNDS).try_for_each(|round| {
+                // An empty channel, which may or may not be there still when the sender comes.
+                drop(open_receiver(&url, &create).map_err(|error| error.to_string())?);
+                let sender = open_sender(&url, &create);
+                let mut sender = sender.map_err(|error| error.to_string())?;
+                sender.send(&[round]).map_err(|error| error.to_string())?;
+                drop(sender);
+                thread::yield_now();
+                let receiver = open_receiver(&url, &Options::new());
+                let mut receiver = receiver.map_err(|error| error.to_string())?;
+                let received = receiver.recv_timeout(&mut record, GUARD);
+                received.map_err(|error| error.to_string())?;
+                match record == [round] {
+                    true => Ok(()),
+                    false => Err(format!("{record:?}, expected {round}")),
+                }
+            });
+            over.store(true, Relaxed);
+            assert_eq!(passed, Ok(()), "{url}");
+        });
+        let _ = remove(&url);
     }
 }
 

@@ -421,7 +421,7 @@ pub fn remove(location: &Location) -> Result<(), OpenError> {
 /// attached, or a message or a dead letter is there. Nobody can come, send and go in between.
 ///
 /// Whoever has the ring open and is not attached is not seen: its next handle finds the ring
-/// [removed](crate::AttachError::Removed). But in the first ten seconds of a ring to which nobody has ever attached, it stays.
+/// [removed](crate::AttachError::Removed); and so may one that attaches at this very moment, though the ring stays: open it again. But in the first ten seconds of a ring to which nobody has ever attached, it stays.
 ///
 /// ```
 /// use annulus::{RingOptions, remove_finished, spsc};
@@ -450,7 +450,7 @@ pub fn remove_finished(location: &Location) -> Result<bool, OpenError> {
     // What the dead had claimed is nothing, and what they held comes back. Acquire: as in `recover::left`.
     let start = view.freed().load(Acquire);
     recover::sweep(view, &shared.witness, start, view.geometry.units);
-    shared.remove(location, |shared| {
-        recover::left(&shared.view) == Left::Nothing
-    })
+    let is_empty = |shared: &Shared| recover::left(&shared.view) == Left::Nothing;
+    // Before the tickets are locked, too: who attaches meanwhile would think that it is removed.
+    Ok(is_empty(&shared) && shared.remove(location, is_empty)?)
 }
