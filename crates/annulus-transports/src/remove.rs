@@ -89,8 +89,9 @@ pub fn remove_finished(url: &Url) -> Result<bool, OpenError> {
     }
 }
 
-/// What nobody needs and what dead owners have left on this machine, of the given schemes: found by its names, where a transport's names are in
-/// one place. FIFOs, sockets, spool files and rings in files are where their owners put them, and are not looked for.
+/// What nobody needs and what dead owners have left on this machine, of the given schemes: found by its names, where a
+/// transport's names are in one place. FIFOs, sockets, spool files and rings in files are where their owners put them, and are
+/// not looked for.
 pub fn stale(schemes: &[Scheme]) -> Vec<Stale> {
     let mut found = Vec::new();
     if schemes.contains(&Scheme::Ring) {

@@ -421,7 +421,8 @@ pub fn remove(location: &Location) -> Result<(), OpenError> {
 /// attached, or a message or a dead letter is there. Nobody can come, send and go in between.
 ///
 /// Whoever has the ring open and is not attached is not seen: its next handle finds the ring
-/// [removed](crate::AttachError::Removed); and so may one that attaches at this very moment, though the ring stays: open it again. But in the first ten seconds of a ring to which nobody has ever attached, it stays.
+/// [removed](crate::AttachError::Removed), and so may one that attaches at this very moment, though the ring stays. Then it opens
+/// the ring again. But in the first ten seconds of a ring to which nobody has ever attached, it stays.
 ///
 /// ```
 /// use annulus::{RingOptions, remove_finished, spsc};
