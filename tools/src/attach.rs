@@ -1,10 +1,10 @@
-//! Coming by a channel's end, as the command line asks.
+//! Coming by a channel's end, as the command line asks, and giving it up.
 
 use crate::cli;
 use crate::exit::Failure;
 use crate::wait::Wait;
 use annulus::{AttachError, Inspector, Peer};
-use annulus_transports::{OpenError, Options, Side, Url};
+use annulus_transports::{OpenError, Options, Side, Url, remove_finished};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +81,17 @@ fn open_in_slices<End: Send + 'static>(
             Err(error) => return Err(Failure::Ended(error.to_string())),
         }
     }
+}
+
+/// Gives up a channel of which our end is closed, if a signal is what ended us: one that we were told to create and not to
+/// keep goes, if nobody is there and nothing is in it. What was sent and not received stays. Gives back the failure, with the
+/// channel's name.
+pub fn give_up(args: &cli::Channel, failure: Failure) -> Failure {
+    if args.create && !args.keep && matches!(failure, Failure::Stopped { .. }) {
+        // If it cannot be removed now, `rm --stale` tries again.
+        let _ = remove_finished(&args.name);
+    }
+    failure.on(&args.name)
 }
 
 /// The better word for a wait that ended in vain while everybody on the `other` side of a ring was dead.

@@ -2,13 +2,14 @@
 
 use crate::cli;
 use crate::exit::Failure;
-use annulus::{Inspector, Peer, RingInfo};
+use annulus::{Inspector, Location, Peer, RingInfo};
+use annulus_transports::OpenError;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Prints who is there, what went in and where it is, and fails if that does not add up.
 pub fn run(args: &cli::Audit) -> Result<(), Failure> {
-    let ring = Inspector::open(&args.name)?;
+    let ring = open(&args.name)?;
     let (audit, info) = (ring.audit(), ring.info());
     let mut text = head(&info);
     let _ = writeln!(text, "\n{audit}");
@@ -22,7 +23,7 @@ pub fn run(args: &cli::Audit) -> Result<(), Failure> {
 
 /// Lists the dead letters, or writes them out and removes them. One that cannot be written stays.
 pub fn dead_letters(args: &cli::DeadLetters) -> Result<(), Failure> {
-    let ring = Inspector::open(&args.name)?;
+    let ring = open(&args.name)?;
     for letter in ring.dead_letters() {
         if args.drain {
             if let Some(bytes) = ring.read_dead(&letter) {
@@ -35,6 +36,11 @@ pub fn dead_letters(args: &cli::DeadLetters) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn open(location: &Location) -> Result<Inspector, Failure> {
+    let ring = Inspector::open(location);
+    ring.map_err(|error| OpenError::Ring(location.clone(), error).into())
 }
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {

@@ -29,11 +29,17 @@ pub enum Command {
     ///
     /// Bytes pass unchanged: a line travels with its newline. Each record is sent as soon as it is
     /// complete; no record spans two files. With no room in the channel, `send` waits.
+    ///
+    /// Interrupted (Ctrl-C, SIGTERM), it closes the channel: what was sent stays, for whoever receives. One that it was
+    /// to --create, where nothing is in it and nobody else, goes, unless it is to be kept.
     Send(Send),
     /// Receive records and write them to the standard output, back to back.
     ///
     /// Nothing needs to be said of how they were cut: they hold every byte that was sent. When the
     /// senders have closed, `recv` waits for the next one, unless told otherwise.
+    ///
+    /// Interrupted (Ctrl-C, SIGTERM), it writes what it has received, and closes the channel: what is in it stays. One that
+    /// it was to --create, where nothing is in it and nobody else, goes, unless it is to be kept.
     Recv(Recv),
     /// Draw a ring's balance: what went in, and where it is. Fails if it does not add up.
     ///
@@ -41,7 +47,7 @@ pub enum Command {
     Audit(Audit),
     /// List the messages that came back too often, or write them out and remove them.
     DeadLetters(DeadLetters),
-    /// Remove a channel's name, unless somebody living uses it; or everything that the dead have left.
+    /// Remove a channel's name, unless somebody living uses it; or everything that nobody needs any more.
     Rm(Rm),
     /// Show two processes at work, checking every byte, and measure them against a pipe.
     Demo(demo::Args),
@@ -212,8 +218,9 @@ pub struct Rm {
     #[arg(required_unless_present = "stale")]
     pub name: Option<Url>,
 
-    /// List what dead owners have left, as far as it can be found by its name, and remove it; what still holds records is
-    /// listed and stays.
+    /// Remove what was to go when all have finished, and is empty without anybody living there: whoever made it was killed,
+    /// or went before anybody came. It is listed, and so is what the killed have left with records in it, which stays. What is
+    /// --kept, or has a file's name, is not looked for. What a killed `bench` has left goes with all that is in it.
     #[arg(long, conflicts_with = "name")]
     pub stale: bool,
 }

@@ -1,4 +1,4 @@
-//! How the program ends: every failure, its words, and its exit code.
+//! How the program ends: every failure, its words, and its exit code. What concerns a channel begins with its name.
 //!
 //! The codes stand in one table, [`Exit`]; what leads to which stands in one function,
 //! [`Failure::exit`].
@@ -7,7 +7,7 @@ use crate::framing::FrameError;
 use crate::signals;
 use annulus::AttachError;
 use annulus_channel::{Fault, OpenReason, RecvTimeoutError, SendTimeoutError};
-use annulus_transports::OpenError;
+use annulus_transports::{OpenError, Url};
 use nix::sys::signal::Signal;
 use std::fmt;
 use std::io::{self, Write};
@@ -62,6 +62,8 @@ impl Exit {
 pub enum Failure {
     /// The channel could not be opened, created or removed.
     Open(OpenError),
+    /// It came to pass on this channel.
+    On(Url, Box<Self>),
     /// The channel holds what no correct peer writes, or the system refused a call.
     Fault(Fault),
     /// The user's limit passed.
@@ -102,6 +104,7 @@ impl Failure {
     fn exit(&self) -> Exit {
         match self {
             Self::Open(error) => open_exit(error),
+            Self::On(_, failure) => failure.exit(),
             Self::Fault(Fault::Corrupt { .. }) => Exit::Mismatch,
             Self::Timeout { .. } => Exit::Timeout,
             Self::PeerDead(_) => Exit::PeerDead,
@@ -141,6 +144,18 @@ impl Failure {
         signals::caught().map(|signal| Self::Stopped { signal, unwritten })
     }
 
+    /// Says on which channel it came to pass, if that is what failed.
+    pub fn on(self, url: &Url) -> Self {
+        match self {
+            Self::Fault(_)
+            | Self::Timeout { .. }
+            | Self::PeerDead(_)
+            | Self::Ended(_)
+            | Self::Stopped { unwritten: 1.., .. } => Self::On(url.clone(), Box::new(self)),
+            other => other,
+        }
+    }
+
     /// Whether there is nothing to say: the user knows already.
     fn is_quiet(&self) -> bool {
         self.exit() == Exit::Ok || matches!(self, Self::Stopped { unwritten: 0, .. })
@@ -152,7 +167,7 @@ fn open_exit(error: &OpenError) -> Exit {
     match error {
         error if error.is_not_found() => Exit::NoSuchRing,
         OpenError::Name { .. } | OpenError::Option { .. } | OpenError::Unfit { .. } => Exit::Usage,
-        OpenError::Ring(error) => match error {
+        OpenError::Ring(_, error) => match error {
             annulus::OpenError::Name { .. } => Exit::Usage,
             annulus::OpenError::NotARing { .. }
             | annulus::OpenError::Truncated { .. }
@@ -174,12 +189,6 @@ fn open_exit(error: &OpenError) -> Exit {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
-    }
-}
-
-impl From<annulus::OpenError> for Failure {
-    fn from(error: annulus::OpenError) -> Self {
-        Self::Open(error.into())
     }
 }
 
@@ -207,6 +216,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open(error) => error.fmt(f),
+            Self::On(url, failure) => write!(f, "{url}: {failure}"),
             Self::Fault(fault) => fault.fmt(f),
             Self::Timeout { what, limit } => {
                 write!(f, "{what} within {}", humantime::format_duration(*limit))

@@ -3,7 +3,7 @@
 //! Output is gathered while the channel has more, and flushed as soon as it has not: millions of short
 //! records cost few writes, and someone who watches sees each record at once.
 
-use crate::attach::{attach, or_dead};
+use crate::attach::{attach, give_up, or_dead};
 use crate::cli;
 use crate::exit::Failure;
 use crate::progress::Progress;
@@ -22,6 +22,10 @@ const BUFFER: usize = 256 << 10;
 
 /// Receives records until the count is reached, or the end, or for ever.
 pub fn run(args: &cli::Recv) -> Result<(), Failure> {
+    pass_on(args).map_err(|failure| give_up(&args.channel, failure))
+}
+
+fn pass_on(args: &cli::Recv) -> Result<(), Failure> {
     signals::catch().map_err(|error| Failure::input("signals", error))?;
     let (when_closed, when_dead) = match args.exit_at_end {
         true => (WhenClosed::End, WhenDead::Fail),

@@ -1,8 +1,9 @@
-//! `annulus rm`: removes a channel's name, or everything that the dead have left.
+//! `annulus rm`: removes a channel's name, or everything that nobody needs any more.
 
+use crate::bench;
 use crate::cli;
 use crate::exit::Failure;
-use annulus_transports::{Scheme, Stale, remove, stale};
+use annulus_transports::{Scheme, Stale, remove, remove_finished, stale};
 use std::io::{self, Write};
 
 /// Removes what was asked for, unless somebody living uses it or it is something else.
@@ -13,18 +14,26 @@ pub fn run(args: &cli::Rm) -> Result<(), Failure> {
     }
 }
 
-/// Removes what dead owners have left, and says for each what became of it. The first that cannot be removed is the failure,
-/// but all are tried.
+/// Removes what nobody needs and what dead owners have left, and says for each what became of it. The first that cannot be
+/// removed is the failure, but all are tried.
 fn remove_stale() -> Result<(), Failure> {
     let mut result = Ok(());
+    for (path, removed) in bench::remove_stale() {
+        let path = path.display();
+        match removed {
+            Ok(()) => say(&format!("removed {path}, of a comparison\n"))?,
+            Err(error) => result = result.and(Err(Failure::input(&path.to_string(), error))),
+        }
+    }
     for Stale { url, records, .. } in stale(&Scheme::ALL) {
         let line = match records {
             None => format!("kept {url}: it holds records that nobody has received\n"),
             Some(records @ 1..) => {
                 format!("kept {url}: it holds {records} records that nobody has received\n")
             }
-            Some(0) => match remove(&url) {
-                Ok(()) => format!("removed {url}\n"),
+            Some(0) => match remove_finished(&url) {
+                Ok(true) => format!("removed {url}\n"),
+                Ok(false) => format!("kept {url}: somebody has just used it\n"),
                 // Somebody else was faster.
                 Err(error) if error.is_not_found() => continue,
                 Err(error) => {
@@ -34,8 +43,12 @@ fn remove_stale() -> Result<(), Failure> {
                 }
             },
         };
-        let written = io::stdout().write_all(line.as_bytes());
-        written.map_err(|error| Failure::output(error, 0))?;
+        say(&line)?;
     }
     result
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    let written = io::stdout().write_all(line.as_bytes());
+    written.map_err(|error| Failure::output(error, 0))
 }

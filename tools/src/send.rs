@@ -1,6 +1,6 @@
 //! `annulus send`: files, or the standard input, into a channel.
 
-use crate::attach::{attach, or_dead};
+use crate::attach::{attach, give_up, or_dead};
 use crate::cli;
 use crate::exit::Failure;
 use crate::framing::{FrameError, Records};
@@ -16,6 +16,10 @@ use std::time::Duration;
 
 /// Sends every record of every input, in order, waiting for room.
 pub fn run(args: &cli::Send) -> Result<(), Failure> {
+    pass_on(args).map_err(|failure| give_up(&args.channel, failure))
+}
+
+fn pass_on(args: &cli::Send) -> Result<(), Failure> {
     signals::catch().map_err(|error| Failure::input("signals", error))?;
     let stdin = [PathBuf::from("-")];
     let files = match args.files.is_empty() {

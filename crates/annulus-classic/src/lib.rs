@@ -28,6 +28,8 @@
 //! `/dev/shm/sem.annulus.sem-NAME.empty`, `.full` and `.mutex`. Whoever comes first creates it, complete or not at all;
 //! whoever closes last removes it, unless a receiver has never come and records wait for one. If all were killed it stays, for
 //! their successors, or until somebody finds it ([`stale`]) and calls [`remove`]. A spool stays until then in any case.
+//! (A process that is killed while the C library makes a semaphore leaves the library's own `/dev/shm/sem.XXXXXX`, of which
+//! nobody can tell whose it was.)
 //!
 //! # Death
 //!
@@ -59,7 +61,7 @@ pub use classic::Classic;
 pub use ends::{Receiver, Sender};
 pub use link::{WhenClosed, WhenDead};
 pub use medium::Medium;
-pub use open::{is_empty, is_received, remove};
+pub use open::{is_empty, is_received, remove, remove_finished};
 pub use options::Options;
 #[doc(hidden)]
 pub use sem::Moment;

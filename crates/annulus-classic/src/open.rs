@@ -80,7 +80,14 @@ fn attach<M: Carry>(
     };
     let mut link =
         Link::new(memory, file, place.clone(), lock, side, many, options).map_err(error)?;
-    let medium = M::attach(&link, &shape, options.mode).map_err(error)?;
+    let medium = M::attach(&link, &shape, options.mode).map_err(|reason| {
+        if M::PASSES && link.is_alone() && holds_nothing(&link.memory) {
+            // Made in vain. Before the file's, as in `close`.
+            M::clean(place);
+            link.unlink();
+        }
+        error(reason)
+    })?;
     link.sit();
     Ok(Some(Open {
         link,
@@ -161,7 +168,36 @@ pub(crate) fn close<M: Carry>(link: &Link, medium: &mut M) {
 /// [`OpenError`]: `NotFound`; `Taken` while somebody living is attached; `Mismatch` if something else has the name, which
 /// is then left alone.
 pub fn remove<M: Medium>(name: impl AsRef<Path>) -> Result<(), OpenError> {
-    let place = M::place(name.as_ref())?;
+    take_away::<M>(name.as_ref(), |_| true).map(drop)
+}
+
+/// Removes the channel of this name, if nobody living is attached and nothing is in it. False, and it stays, if something is; a
+/// spool stays in any case. Nobody can come, send and go in between.
+///
+/// ```
+/// use annulus_channel::Sender as _;
+/// use annulus_classic::{Classic, ClassicSender, Options, remove, remove_finished};
+///
+/// let name = format!("remove-finished-example-{}", std::process::id());
+/// let mut tx: ClassicSender = Options::new().sender(&name)?;
+/// tx.send(b"a word")?;
+/// assert!(remove_finished::<Classic>(&name).is_err(), "somebody is there");
+/// drop(tx);
+/// assert!(!remove_finished::<Classic>(&name)?, "the word waits for a receiver");
+/// remove::<Classic>(&name)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`remove`].
+pub fn remove_finished<M: Medium>(name: impl AsRef<Path>) -> Result<bool, OpenError> {
+    take_away::<M>(name.as_ref(), |memory| M::PASSES && holds_nothing(memory))
+}
+
+/// Removes the channel if nobody living is attached and `may` says so, which is asked while nobody can come.
+fn take_away<M: Medium>(name: &Path, may: impl FnOnce(&Memory) -> bool) -> Result<bool, OpenError> {
+    let place = M::place(name)?;
     let Some(file) = place.open()? else {
         return Err(place.error(OpenReason::NotFound));
     };
@@ -185,8 +221,19 @@ pub fn remove<M: Medium>(name: impl AsRef<Path>) -> Result<(), OpenError> {
     if !place.names(&file) {
         return Err(place.error(OpenReason::NotFound));
     }
+    if !may(&memory) {
+        return Ok(false);
+    }
     M::clean(&place);
-    fs::remove_file(&place.path).map_err(|error| place.os("unlink", error))
+    fs::remove_file(&place.path).map_err(|error| place.os("unlink", error))?;
+    Ok(true)
+}
+
+/// Whether nothing is there that is still to be received.
+fn holds_nothing(memory: &Memory) -> bool {
+    // Acquire is more than is needed: unless nobody can come, the answer may be old as soon as it is given.
+    let word = |at| memory.word(at).load(std::sync::atomic::Ordering::Acquire);
+    word(header::IN) == word(header::OUT)
 }
 
 /// Whether nothing is in the channel of this name that is still to be received. Attaches nothing.
@@ -214,9 +261,7 @@ pub fn is_empty<M: Medium>(name: impl AsRef<Path>) -> Result<bool, OpenError> {
         return Err(place.error(OpenReason::NotFound));
     };
     let (memory, _) = map::<M>(&place, &file)?;
-    // Acquire is more than is needed: the answer may be old as soon as it is given.
-    let word = |at| memory.word(at).load(std::sync::atomic::Ordering::Acquire);
-    Ok(word(header::IN) == word(header::OUT))
+    Ok(holds_nothing(&memory))
 }
 
 /// Whether a living receiver is attached to the channel of this name. Attaches nothing.

@@ -5,6 +5,7 @@
 //! here, not a signal later.
 
 use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::limits::no_space;
 use annulus_fd::names::{DIR, full_name};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, posix_fallocate};
@@ -55,6 +56,11 @@ impl Place {
         OpenError::os(&self.name, call, &error.into())
     }
 
+    /// The directory where it has its name.
+    fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
     /// Opens what has the name; nothing if nothing has.
     pub(crate) fn open(&self) -> Result<Option<File>, OpenError> {
         // Not blocking, so that a FIFO without a peer does not hold us.
@@ -84,7 +90,7 @@ impl Place {
 
     /// Creates a file of `len` bytes that has no name yet.
     pub(crate) fn create(&self, len: u64, mode: u32) -> Result<Nameless, OpenError> {
-        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let dir = self.dir();
         let mode = Mode::from_bits_truncate(mode);
         let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
         let (fd, temporary) = match open(dir, flags | OFlag::O_TMPFILE, mode) {
@@ -99,6 +105,7 @@ impl Place {
                     Err(errno) => return Err(self.os("open", errno)),
                 }
             },
+            Err(Errno::ENOSPC) => return Err(self.error(no_space(dir, len))),
             Err(errno) => return Err(self.os("open(O_TMPFILE)", errno)),
         };
         let nameless = Nameless {
@@ -112,16 +119,8 @@ impl Place {
     /// Gives `file` its full size, with memory or disk space behind every byte.
     fn allocate(&self, file: &File, len: u64, dir: &Path) -> Result<(), OpenError> {
         let free = statvfs(dir).map(|stat| stat.blocks_available() * stat.fragment_size());
-        let full = |limit| {
-            self.error(OpenReason::Limit {
-                setting: "free space of the file system",
-                limit,
-                needed: len,
-            })
-        };
-        match free {
-            Ok(free) if free < len => return Err(full(free)),
-            _ => {}
+        if free.is_ok_and(|free| free < len) {
+            return Err(self.error(no_space(dir, len)));
         }
         // In pieces, so that signals, each of which ends a call, cannot keep us here for ever.
         let mut done = 0;
@@ -130,7 +129,9 @@ impl Place {
             match posix_fallocate(file, done as i64, piece as i64) {
                 Ok(()) => done += piece,
                 Err(Errno::EINTR) => {}
-                Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => return Err(full(done)),
+                Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => {
+                    return Err(self.error(no_space(dir, len - done)));
+                }
                 Err(errno) => return Err(self.os("posix_fallocate", errno)),
             }
         }

@@ -32,6 +32,8 @@ use crate::options::Options;
 use crate::place::Place;
 use crate::semaphore::{self, Semaphore};
 use annulus_channel::{Capabilities, Fault, OpenError, OpenReason, Order};
+use annulus_fd::limits::no_space;
+use annulus_fd::names::DIR;
 use nix::errno::Errno;
 use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
@@ -85,6 +87,8 @@ fn names(place: &Place) -> [String; 3] {
 fn refused(errno: Errno) -> OpenReason {
     match errno {
         Errno::EACCES => OpenReason::Permission,
+        // A semaphore is a file of one page.
+        Errno::ENOSPC => no_space(Path::new(DIR), 4096),
         errno => OpenReason::Os {
             call: "sem_open",
             errno: errno as i32,

@@ -2,8 +2,11 @@
 //!
 //! The name is sysctl(8)'s: `fs.pipe-max-size` lies in `/proc/sys/fs/pipe-max-size`.
 
+use crate::names::DIR;
 use annulus_channel::{OpenError, OpenReason};
+use nix::sys::statvfs::statvfs;
 use std::fmt::Display;
+use std::path::Path;
 
 /// The number that a setting holds now, its first one if it holds several. Nothing where this kernel has
 /// no such setting, or does not show it.
@@ -46,4 +49,42 @@ pub fn exceeded(name: impl Display, setting: &'static str, needed: u64) -> OpenE
             needed,
         },
     )
+}
+
+/// The reason of a file system that had no room for `needed` more bytes in `dir`, or for one more file.
+///
+/// ```
+/// use std::path::Path;
+///
+/// let full = annulus_fd::limits::no_space(Path::new("/dev/shm"), 1 << 60);
+/// assert!(full.to_string().starts_with("1152921504606846976 needed, the system allows "));
+/// assert!(full.to_string().contains("mount option size"));
+/// ```
+pub fn no_space(dir: &Path, needed: u64) -> OpenReason {
+    let in_memory = dir.starts_with(DIR);
+    let (mut free, mut files, mut is_full) = (0, 0, true);
+    if let Ok(stat) = statvfs(dir) {
+        free = stat.blocks_available() * stat.fragment_size();
+        files = stat.files();
+        is_full = stat.files_available() > 0 && free < needed;
+    }
+    // A file system that does not count its files has none.
+    match files {
+        1.. if !is_full => OpenReason::Limit {
+            setting: match in_memory {
+                true => "files in /dev/shm, its mount option nr_inodes",
+                false => "files in the file system",
+            },
+            limit: files,
+            needed: files + 1,
+        },
+        _ => OpenReason::Limit {
+            setting: match in_memory {
+                true => "free bytes in /dev/shm, its mount option size",
+                false => "free bytes in the file system",
+            },
+            limit: free,
+            needed,
+        },
+    }
 }

@@ -67,7 +67,7 @@ mod sender;
 mod sysv;
 
 pub use link::{WhenClosed, WhenDead};
-pub use list::{Listed, list, remove, remove_stale, remove_unused};
+pub use list::{Listed, list, look, remove, remove_finished, remove_stale, remove_unused};
 pub use name::Name;
 pub use options::QueueOptions;
 pub use queue::{Posix, Protocol, Queue, SystemV};

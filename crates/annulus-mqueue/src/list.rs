@@ -6,10 +6,11 @@ use crate::name::Name;
 use crate::open::{self, Unless, map, open_companion};
 use crate::posix::PosixQueue;
 use crate::sysv::SysvQueue;
-use annulus_channel::OpenError;
+use annulus_channel::{OpenError, OpenReason};
 use annulus_fd::names::{DIR, Side};
 use std::fs;
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A queue as [`list`] finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +27,19 @@ pub struct Listed {
     pub dead: usize,
     /// How many records wait; nothing if the queue itself is gone, or was never finished.
     pub records: Option<usize>,
+    /// Whether it was to be removed [when it is finished](crate::QueueOptions::unlink_when_finished).
+    pub unlink_when_finished: bool,
 }
 
 impl Listed {
-    /// Whether nobody has it open and no record waits: nothing is lost with it.
+    /// Whether nobody has it open, no record waits, and it was to be removed when it is finished, or never was: nobody
+    /// misses it.
     pub fn is_stale(&self) -> bool {
-        !self.open && self.records.unwrap_or(0) == 0
+        let finished = match self.records {
+            Some(records) => self.unlink_when_finished && records == 0,
+            None => true,
+        };
+        !self.open && finished
     }
 }
 
@@ -68,17 +76,40 @@ pub fn list() -> io::Result<Vec<Listed>> {
 /// Looks once more, in turn, at what seems never finished: a living creator has finished it by then. One who was stopped
 /// halfway has the turn, and his queue is left out.
 fn look_again<K: Kernel>(name: Name) -> Option<Listed> {
-    let listed = look::<K>(name)?;
+    let listed = listed::<K>(name).ok()?;
     if listed.open || listed.records.is_some() {
         return Some(listed);
     }
     let companion = open_companion(&listed.name, None).ok()?;
     let _turn = Turn::take(&listed.name, &companion).ok()?;
-    look::<K>(listed.name)
+    self::listed::<K>(listed.name).ok()
 }
 
-fn look<K: Kernel>(name: Name) -> Option<Listed> {
-    let companion = open_companion(&name, None).ok()?;
+/// The queue of this name, as [`list`] would have it.
+///
+/// ```
+/// use annulus_mqueue::{QueueOptions, look};
+/// # let name = format!("/annulus-doc-look-{}", std::process::id());
+/// let queue = QueueOptions::new().create(true).unlink_when_finished(true).posix(&name)?;
+/// let receiver = queue.receiver()?;
+/// assert_eq!(look(queue.name())?.receivers, 1);
+/// # drop(receiver);
+/// # queue.remove()?;
+/// # Ok::<(), annulus_channel::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: `NotFound`, `Permission`, or what the system says of the queue or its companion.
+pub fn look(name: &Name) -> Result<Listed, OpenError> {
+    match name {
+        Name::Posix(_) => listed::<PosixQueue>(name.clone()),
+        Name::SystemV(_) => listed::<SysvQueue>(name.clone()),
+    }
+}
+
+fn listed<K: Kernel>(name: Name) -> Result<Listed, OpenError> {
+    let companion = open_companion(&name, None)?;
     let mut listed = Listed {
         name,
         open: lock::is_open(&companion),
@@ -86,11 +117,16 @@ fn look<K: Kernel>(name: Name) -> Option<Listed> {
         receivers: 0,
         dead: 0,
         records: None,
+        unlink_when_finished: false,
     };
-    if companion.metadata().ok()?.len() == 0 {
-        return Some(listed);
+    let metadata = companion.metadata();
+    let metadata = metadata.map_err(|error| open::os(&listed.name, "fstat", &error))?;
+    if metadata.len() == 0 {
+        return Ok(listed);
     }
-    let page = map(&listed.name, &companion).ok()?;
+    let page = map(&listed.name, &companion)?;
+    // Relaxed: published by the magic, without which there are no records.
+    listed.unlink_when_finished = page.unlink.load(Relaxed) == 1;
     for (_, _, holder) in page.holders() {
         let count = match holder.side {
             _ if !lock::is_held(&companion, holder.ticket) => &mut listed.dead,
@@ -99,11 +135,11 @@ fn look<K: Kernel>(name: Name) -> Option<Listed> {
         };
         *count += 1;
     }
-    let kernel = K::find(&listed.name).ok()?;
+    let kernel = K::find(&listed.name)?;
     listed.records = kernel
         .filter(|kernel| open::is_ours(kernel, &page))
         .and_then(|kernel| kernel.len().ok());
-    Some(listed)
+    Ok(listed)
 }
 
 /// Removes the queues that [are stale](Listed::is_stale), and says which. Nobody can come in between.
@@ -121,30 +157,51 @@ fn look<K: Kernel>(name: Name) -> Option<Listed> {
 pub fn remove_stale() -> io::Result<Vec<Name>> {
     let mut removed = Vec::new();
     for found in list()? {
-        let done = found.is_stale()
-            && match found.name {
-                Name::Posix(_) => sweep::<PosixQueue>(&found.name),
-                Name::SystemV(_) => sweep::<SysvQueue>(&found.name),
-            };
-        if done {
+        if found.is_stale() && matches!(remove_finished(&found.name), Ok(true)) {
             removed.push(found.name);
         }
     }
     Ok(removed)
 }
 
-/// Removes the queue if it is stale still.
-fn sweep<K: Kernel>(name: &Name) -> bool {
-    let Ok(companion) = open_companion(name, None) else {
-        return false;
-    };
-    let Ok(_turn) = Turn::take(name, &companion) else {
-        return false;
-    };
-    let stale = look::<K>(name.clone()).is_some_and(|found| found.is_stale());
-    let page = stale.then(|| map(name, &companion).ok()).flatten();
-    let ours = open::is_same(&name.companion(), &companion);
-    page.is_some_and(|page| ours && open::remove_in_turn::<K>(name, &page).is_ok())
+/// Removes the queue of this name if it [is stale](Listed::is_stale). False, and it stays, if it is not. Nobody can come,
+/// send and go in between.
+///
+/// ```
+/// use annulus_mqueue::{QueueOptions, remove_finished};
+/// # let name = format!("/annulus-doc-finished-{}", std::process::id());
+/// let queue = QueueOptions::new().create(true).unlink_when_finished(true).posix(&name)?;
+/// let name = queue.name().clone();
+/// assert!(!remove_finished(&name)?, "somebody has it open");
+/// // A receiver comes and goes, but no sender: the queue stays for one.
+/// drop(queue.receiver()?);
+/// drop(queue);
+/// assert!(remove_finished(&name)?);
+/// # Ok::<(), annulus_channel::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`remove_unused`].
+pub fn remove_finished(name: &Name) -> Result<bool, OpenError> {
+    match name {
+        Name::Posix(_) => sweep::<PosixQueue>(name),
+        Name::SystemV(_) => sweep::<SysvQueue>(name),
+    }
+}
+
+fn sweep<K: Kernel>(name: &Name) -> Result<bool, OpenError> {
+    let companion = open_companion(name, None)?;
+    let _turn = Turn::take(name, &companion)?;
+    if !open::is_same(&name.companion(), &companion) {
+        return Err(OpenError::new(name, OpenReason::NotFound));
+    }
+    // In turn: what is so stays so.
+    if !listed::<K>(name.clone())?.is_stale() {
+        return Ok(false);
+    }
+    let page = map(name, &companion)?;
+    open::remove_in_turn::<K>(name, &page).map(|()| true)
 }
 
 /// Removes the queue of this name, with what is in it, and its companion. A queue that was not made by this

@@ -30,7 +30,8 @@ const EXPECTED: &str = "mq:/NAME or sysv:KEY";
 /// assert_eq!("sysv:42".parse::<Name>()?.to_string(), "sysv:0x2a");
 /// // A word stands for the key that follows from it, the same in every process.
 /// assert_eq!(Name::sysv("orders")?, Name::sysv("orders")?);
-/// assert!("mq:/a/b".parse::<Name>().is_err());
+/// let error = "mq:/a/b".parse::<Name>().unwrap_err().to_string();
+/// assert!(error.starts_with("mq:/a/b: not a name; expected "), "{error}");
 /// # Ok::<(), annulus_channel::OpenError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +51,10 @@ impl Name {
     /// [`OpenReason::Name`].
     pub fn posix(name: &str) -> Result<Self, OpenError> {
         let word = name.strip_prefix('/').unwrap_or(name);
-        full_name(POSIX, word)?;
+        full_name(POSIX, word).map_err(|error| OpenError {
+            name: format!("mq:{name}"),
+            ..error
+        })?;
         Ok(Self::Posix(word.to_owned()))
     }
 

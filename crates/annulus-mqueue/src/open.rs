@@ -20,6 +20,8 @@ use crate::name::Name;
 use crate::options::QueueOptions;
 use crate::page::{LEN, Layout, MAGIC, Page};
 use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::limits::no_space;
+use annulus_fd::names::DIR;
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
 use std::fs::{self, File, OpenOptions};
@@ -268,7 +270,10 @@ pub(crate) fn open_companion(name: &Name, mode: Option<u32>) -> Result<File, Ope
         options.create(true).mode(mode);
     }
     let file = options.open(name.companion());
-    file.map_err(|error| os(name, "open", &error))
+    file.map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull => OpenError::new(name, no_space(Path::new(DIR), LEN as u64)),
+        _ => os(name, "open", &error),
+    })
 }
 
 /// Maps the companion, giving it its length if it is new. Only in turn.
@@ -278,7 +283,14 @@ pub(crate) fn map(name: &Name, companion: &File) -> Result<Page, OpenError> {
     if len == 0 {
         // A full file system is an error here, not a fault later.
         let allocated = posix_fallocate(companion, 0, LEN as libc::off_t);
-        allocated.map_err(|errno| os(name, "posix_fallocate", &errno.into()))?;
+        allocated.map_err(|errno| match errno {
+            Errno::ENOSPC => {
+                // It is empty, and nobody has the queue: whoever waits for the turn sees that the name is gone.
+                let _ = unlink(name);
+                OpenError::new(name, no_space(Path::new(DIR), LEN as u64))
+            }
+            errno => os(name, "posix_fallocate", &errno.into()),
+        })?;
     } else if len != LEN as u64 {
         return Err(mismatch(name, "length of its companion", LEN, len));
     }

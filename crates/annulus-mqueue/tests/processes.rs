@@ -359,7 +359,9 @@ fn dead() -> Result<(), annulus_channel::TrySendError> {
 
 fn what_the_dead_leave_is_found_and_removed<K: Kind>() {
     let place = Place::fresh::<K>();
-    let mut one = Actor::with(&place.0, "sender");
+    let mut one = Actor::start(&place.0);
+    one.must("open 4 512 unlink");
+    one.must("sender");
     one.must("send 1");
     let find = || {
         let mut listed = list().unwrap().into_iter();
@@ -385,4 +387,8 @@ fn what_the_dead_leave_is_found_and_removed<K: Kind>() {
     other.kill();
     remove_stale().unwrap();
     assert!(!place.is_there(), "nothing is lost with it");
+
+    Actor::with(&place.0, "receiver").kill();
+    remove_stale().unwrap();
+    assert!(place.is_there(), "it was to stay");
 }

@@ -8,7 +8,8 @@ use std::fmt::{self, Display};
 
 /// Why a channel could not be opened.
 ///
-/// The rings and the other transports each say it in their own error, which is kept as it is.
+/// The rings and the other transports each say it in their own error, which is kept as it is. The text begins with the
+/// channel's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -16,11 +17,11 @@ pub enum OpenError {
     Name {
         /// The word.
         name: String,
-        /// What would be a name.
-        expected: String,
+        /// Why not, and what would be a name.
+        reason: String,
     },
     /// The ring could not be opened, created or removed.
-    Ring(annulus::OpenError),
+    Ring(Location, annulus::OpenError),
     /// The ring is there, but nobody more can be its sender or receiver.
     Attach(Location, AttachError),
     /// Another transport could not be opened.
@@ -68,7 +69,7 @@ impl OpenError {
     /// Whether there is nothing of the name, or nobody listens there: it may yet come.
     pub fn is_not_found(&self) -> bool {
         match self {
-            Self::Ring(annulus::OpenError::NotFound(_)) => true,
+            Self::Ring(_, annulus::OpenError::NotFound(_)) => true,
             // Finished by others in this very moment.
             Self::Attach(_, AttachError::Removed) => true,
             Self::Transport(error) => match error.reason {
@@ -79,16 +80,18 @@ impl OpenError {
             _ => false,
         }
     }
+
+    /// Whether somebody living uses it.
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. } | Self::Ring(_, annulus::OpenError::Busy { .. })
+        )
+    }
 }
 
 /// "Connection refused": nobody listens there. The same on every Linux.
 const ECONNREFUSED: i32 = 111;
-
-impl From<annulus::OpenError> for OpenError {
-    fn from(error: annulus::OpenError) -> Self {
-        Self::Ring(error)
-    }
-}
 
 impl From<annulus_channel::OpenError> for OpenError {
     fn from(error: annulus_channel::OpenError) -> Self {
@@ -99,11 +102,13 @@ impl From<annulus_channel::OpenError> for OpenError {
 impl Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name { name, expected } => {
-                write!(f, "'{name}' names no channel; expected {expected}")
+            Self::Name { name, reason } => write!(f, "'{name}' names no channel: {reason}"),
+            Self::Ring(location, error) => {
+                write!(f, "{}: {}", Url::Ring(location.clone()), error.reason())
             }
-            Self::Ring(error) => error.fmt(f),
-            Self::Attach(location, error) => write!(f, "{location}: {error}"),
+            Self::Attach(location, error) => {
+                write!(f, "{}: {error}", Url::Ring(location.clone()))
+            }
             Self::Transport(error) => error.fmt(f),
             Self::Option {
                 url,
@@ -111,13 +116,18 @@ impl Display for OpenError {
                 reason,
             } => write!(f, "{url}: the option {option} does not apply: {reason}"),
             Self::Unfit { url, reason } => write!(f, "{url}: {reason}"),
-            Self::Busy { url, pid: 0 } => write!(f, "{url} is in use"),
-            Self::Busy { url, pid } => write!(f, "{url} is in use by process {pid}"),
+            Self::Busy { url, pid: 0 } => write!(f, "{url}: in use"),
+            Self::Busy { url, pid } => write!(f, "{url}: in use by process {pid}"),
             Self::LeftOut { scheme, feature } => write!(
                 f,
                 "{scheme}: not in this build, which lacks the feature '{feature}'"
             ),
-            Self::Peer { url, reason } => write!(f, "{url}: at the other end: {reason}"),
+            Self::Peer { url, reason: said } => {
+                let reason = said
+                    .strip_prefix(url.as_str())
+                    .and_then(|rest| rest.strip_prefix(": "));
+                write!(f, "{url}: at the other end: {}", reason.unwrap_or(said))
+            }
         }
     }
 }

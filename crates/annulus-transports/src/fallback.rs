@@ -23,7 +23,7 @@ use crate::open::{open_receiver, open_sender};
 use crate::options::{Options, Side, is_met};
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender, remove, ring};
-use annulus_channel::{OpenReason, TryRecvError};
+use annulus_channel::{Fault, OpenReason, TryRecvError};
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -93,11 +93,12 @@ pub struct NoneChosen {
     pub rejected: Vec<(Url, OpenError)>,
 }
 
+/// A line, and then one for each name.
 impl fmt::Display for NoneChosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no channel works at both ends")?;
         for (_, error) in &self.rejected {
-            write!(f, "; {error}")?;
+            write!(f, "\n  {error}")?;
         }
         Ok(())
     }
@@ -137,7 +138,8 @@ impl std::error::Error for NoneChosen {}
 ///
 /// # Errors
 ///
-/// [`NoneChosen`] has the reason for each name.
+/// [`NoneChosen`] has the reason for each name. It comes at once if waiting cannot help with any of them: the user may not open
+/// it, something else has the name, the transport will not do.
 pub fn fallback(urls: &[Url], side: Side, options: &Options) -> Result<Chosen, NoneChosen> {
     let deadline = Instant::now() + options.wait.unwrap_or(LIMIT);
     match side {
@@ -203,7 +205,7 @@ fn offer(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, N
 /// Says why a channel that is there already is not offered; any other error as it is.
 fn existing(url: &Url, error: OpenError) -> OpenError {
     match error {
-        OpenError::Ring(annulus::OpenError::Exists(_))
+        OpenError::Ring(_, annulus::OpenError::Exists(_))
         | OpenError::Transport(annulus_channel::OpenError {
             reason: OpenReason::Exists,
             ..
@@ -237,24 +239,31 @@ fn wait_for_greeting(
         let mut at = 0;
         while at < offers.len() {
             let (url, receiver) = &mut offers[at];
-            let fault = match receiver.try_recv(&mut record) {
+            let error = match receiver.try_recv(&mut record) {
                 Ok(_) => match read_greeting(&record) {
                     Some(said) => {
                         rejected.extend(said);
                         return Some(at);
                     }
-                    None => "a record came where a greeting was expected: a stranger sends there",
+                    None => OpenError::Unfit {
+                        url: url.clone(),
+                        reason: "a record came where a greeting was expected: a stranger sends there",
+                    },
                 },
                 // A sender that came and went without a word, having chosen another channel.
                 Err(TryRecvError::Empty | TryRecvError::Disconnected | TryRecvError::PeerDead) => {
                     at += 1;
                     continue;
                 }
-                Err(_) => "it failed before anybody came",
+                Err(TryRecvError::Fault(Fault::Os { call, errno })) => {
+                    annulus_channel::OpenError::new(&*url, OpenReason::Os { call, errno }).into()
+                }
+                Err(_) => OpenError::Unfit {
+                    url: url.clone(),
+                    reason: "it failed before anybody came",
+                },
             };
-            let url = url.clone();
-            let reason = fault;
-            rejected.push((url.clone(), OpenError::Unfit { url, reason }));
+            rejected.push((url.clone(), error));
             offers.remove(at);
         }
         thread::sleep(LOOK);
@@ -279,14 +288,42 @@ fn choose(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, 
                         rejected,
                     });
                 }
-                // The receiver is leaving; or it is full of what another one sent.
-                Err(_) => reasons = rejected,
+                Err(_) => {
+                    reasons = rejected;
+                    let url = urls[at].clone();
+                    let reason = "its receiver left, or it is full of what somebody else sent";
+                    reasons.push((url.clone(), OpenError::Unfit { url, reason }));
+                }
             }
         }
-        if Instant::now() >= deadline {
+        let hopeless = reasons.iter().all(|(url, error)| is_hopeless(url, error));
+        if hopeless || Instant::now() >= deadline {
             return Err(NoneChosen { rejected: reasons });
         }
         thread::sleep(LOOK);
+    }
+}
+
+/// Whether a name that could not be used will not do later either, as far as can be said.
+fn is_hopeless(url: &Url, error: &OpenError) -> bool {
+    match error {
+        OpenError::Name { .. } | OpenError::Option { .. } | OpenError::LeftOut { .. } => true,
+        // Or nobody receives there yet.
+        OpenError::Unfit { .. } => *url == Url::Pipe || check(url).is_err(),
+        OpenError::Ring(_, error) => matches!(
+            error,
+            annulus::OpenError::Permission(_)
+                | annulus::OpenError::NotARing { .. }
+                | annulus::OpenError::Truncated { .. }
+                | annulus::OpenError::Mismatch { .. }
+        ),
+        OpenError::Transport(error) => match error.reason {
+            OpenReason::Name { .. } | OpenReason::Permission => true,
+            // Who listens there now may make way for another.
+            OpenReason::Mismatch { .. } => !is_met(url.scheme()),
+            _ => false,
+        },
+        _ => false,
     }
 }
 
@@ -321,7 +358,7 @@ fn is_received(url: &Url) -> Result<bool, OpenError> {
     match url {
         Url::Ring(location) => ring::is_received(location),
         #[cfg(feature = "mqueue")]
-        Url::Mq(_) | Url::Sysv(_) => Ok(crate::queue::is_received(url)),
+        Url::Mq(_) | Url::Sysv(_) => crate::queue::is_received(url),
         #[cfg(feature = "classic")]
         Url::Classic(_) | Url::Sem(_) | Url::Spool(_) => crate::textbook::is_received(url),
         _ => Ok(true),

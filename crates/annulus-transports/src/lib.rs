@@ -15,7 +15,7 @@
 //! ```
 //!
 //! [`fallback`] takes the first of several names that works at both ends. [`remove`] removes what a name names;
-//! [`stale`] finds what dead owners have left.
+//! [`stale`] finds what nobody needs any more, and [`remove_finished`] removes it.
 //!
 //! Each adapter is behind a cargo feature with its crate's name, and all are there by default.
 //! This crate alone imports the engine and the adapters at once; none of them knows of another.
@@ -48,7 +48,7 @@ pub use open::{open_receiver, open_sender};
 pub use options::{Options, Side};
 #[cfg(feature = "pipe")]
 pub use pipe::{pipe_receiver, pipe_sender};
-pub use remove::{Stale, remove, stale};
+pub use remove::{Stale, remove, remove_finished, stale};
 pub use url::{Scheme, Url};
 
 /// A sender of any transport.

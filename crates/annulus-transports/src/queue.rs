@@ -6,7 +6,7 @@ use crate::remove::Stale;
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender};
 use annulus::{WhenClosed, WhenDead};
-use annulus_mqueue::{Name, Protocol, Queue, QueueOptions};
+use annulus_mqueue::{Listed, Name, Protocol, Queue, QueueOptions};
 use std::fs;
 
 /// The longest record of a new POSIX queue, unless the system says otherwise.
@@ -24,7 +24,7 @@ pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenEr
         Ok(Box::new(sender))
     }
     match name(url) {
-        Name::Posix(name) => of(&settle(options, true).posix(&name)?, options),
+        Name::Posix(name) => of(&settle(options, true).posix(&format!("/{name}"))?, options),
         Name::SystemV(key) => of(&settle(options, false).sysv(&format!("{key:#x}"))?, options),
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Op
         Ok(Box::new(receiver))
     }
     match name(url) {
-        Name::Posix(name) => of(&settle(options, true).posix(&name)?, options),
+        Name::Posix(name) => of(&settle(options, true).posix(&format!("/{name}"))?, options),
         Name::SystemV(key) => of(&settle(options, false).sysv(&format!("{key:#x}"))?, options),
     }
 }
@@ -107,17 +107,21 @@ pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
 }
 
 /// Whether a living receiver is attached to the queue.
-pub(crate) fn is_received(url: &Url) -> bool {
-    let name = name(url);
-    let all = annulus_mqueue::list().unwrap_or_default();
-    all.iter()
-        .any(|listed| listed.name == name && listed.receivers > 0)
+pub(crate) fn is_received(url: &Url) -> Result<bool, OpenError> {
+    Ok(annulus_mqueue::look(&name(url))?.receivers > 0)
 }
 
-/// Queues that the dead have left, or never finished.
+/// Removes a queue that is finished.
+pub(crate) fn remove_finished(url: &Url) -> Result<bool, OpenError> {
+    Ok(annulus_mqueue::remove_finished(&name(url))?)
+}
+
+/// Queues that nobody needs, and those with records that the dead have left.
 pub(crate) fn stale() -> Vec<Stale> {
     let all = annulus_mqueue::list().unwrap_or_default().into_iter();
-    let left = all.filter(|listed| !listed.open && (listed.dead > 0 || listed.records.is_none()));
+    let kept = |listed: &Listed| listed.records.is_some() && !listed.unlink_when_finished;
+    let left =
+        all.filter(|listed| listed.is_stale() || !listed.open && listed.dead > 0 && !kept(listed));
     left.map(|listed| Stale {
         url: match listed.name {
             Name::Posix(name) => Url::Mq(format!("/{name}")),

@@ -1,12 +1,19 @@
-//! Removing what a name names, and finding what dead owners have left.
+//! Removing what a name names, and finding what nobody needs any more.
 //!
-//! A channel in use is never removed. What is *stale* is decided by the kernel's testimony, through the transport's
-//! own locks: somebody was there and was killed, and nobody living is there now. What was left in good order
-//! (a ring with records that wait for their receiver) is not stale.
+//! A channel in use is never removed, by the kernel's testimony, through the transport's own locks. What is *stale*
+//! was to go when all have finished, and nobody living is there now:
+//!
+//! - it is empty. Its maker was killed, or went before anybody came; or a sender came and went without a word, and no
+//!   receiver has come to see that. [`remove_finished`] takes it away, and only if that is so still when nobody can come any more;
+//! - or somebody who was there was killed, and left records. Those are listed, and stay.
+//!
+//! What was left in good order (a ring with records that wait for their receiver) is not stale, nor is what was to be
+//! kept ([`Options::keep`](crate::Options::keep), a file) or made by somebody else.
 
 use crate::error::OpenError;
+use crate::ring::of;
 use crate::url::{Scheme, Url};
-use annulus::{Inspector, Location, RingInfo};
+use annulus::{Inspector, Location};
 use std::fs;
 
 /// Where POSIX shared memory has its names.
@@ -15,7 +22,7 @@ const SHM_DIR: &str = "/dev/shm";
 /// What the lock of a ring in a System V segment is called there, before and after its key.
 const SYSV_LOCK: (&str, &str) = ("annulus.sysv-", ".lock");
 
-/// Something that dead owners have left.
+/// Something that nobody needs, or that dead owners have left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stale {
@@ -32,7 +39,7 @@ pub struct Stale {
 /// [`OpenError`]: there is nothing, or it is in use, or it is something else.
 pub fn remove(url: &Url) -> Result<(), OpenError> {
     match url {
-        Url::Ring(location) => Ok(annulus::remove(location)?),
+        Url::Ring(location) => annulus::remove(location).map_err(of(location)),
         Url::Pipe | Url::Tcp(_) | Url::Udp(_) => Err(OpenError::Unfit {
             url: url.clone(),
             reason: "it leaves nothing to remove",
@@ -50,8 +57,41 @@ pub fn remove(url: &Url) -> Result<(), OpenError> {
     }
 }
 
-/// What dead owners have left on this machine, of the given schemes: found by its names, where a transport's names are in
-/// one place. FIFOs, sockets, spool files and rings in files are where their owners put them, and are not looked for.
+/// Removes what the name names, if it was to go when all have finished, nobody living uses it, and nothing is in it, whether or
+/// not anybody ever came. False: it stays. Nobody can come in between and lose what it sends.
+///
+/// For whoever has created a channel and gives it up before anybody came, and for what [`stale`] finds.
+///
+/// ```
+/// use annulus_transports::{Options, Url, open_receiver, remove_finished};
+///
+/// # let word = format!("annulus-doc-give-up-{}", std::process::id());
+/// let url: Url = word.parse()?; // as "orders"
+/// let receiver = open_receiver(&url, Options::new().create(true))?;
+/// assert!(!remove_finished(&url)?, "somebody is there");
+/// drop(receiver);
+/// assert!(remove_finished(&url)?);
+/// # Ok::<(), annulus_transports::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError`]: there is nothing, or it is something else.
+pub fn remove_finished(url: &Url) -> Result<bool, OpenError> {
+    match url {
+        Url::Ring(location) => annulus::remove_finished(location).map_err(of(location)),
+        #[cfg(feature = "mqueue")]
+        Url::Mq(_) | Url::Sysv(_) => crate::queue::remove_finished(url),
+        #[cfg(feature = "classic")]
+        Url::Classic(_) | Url::Sem(_) => crate::textbook::remove_finished(url),
+        // They leave nothing, or what has a file's name, which stays.
+        _ => Ok(false),
+    }
+}
+
+/// What nobody needs and what dead owners have left on this machine, of the given schemes: found by its names, where a
+/// transport's names are in one place. FIFOs, sockets, spool files and rings in files are where their owners put them, and are
+/// not looked for.
 pub fn stale(schemes: &[Scheme]) -> Vec<Stale> {
     let mut found = Vec::new();
     if schemes.contains(&Scheme::Ring) {
@@ -78,16 +118,18 @@ fn rings() -> Vec<Stale> {
             None => Location::Shm(name),
         };
         let inspector = Inspector::open(&location).ok()?;
-        is_stale(&inspector.info()).then(|| Stale {
+        let ring = inspector.info();
+        let mut peers = ring.senders.iter().chain(&ring.receivers);
+        if !ring.unlink_when_finished || peers.any(|peer| peer.alive) {
+            return None;
+        }
+        let audit = inspector.audit();
+        let records = audit.in_flight + audit.dead_letters;
+        let killed = ring.senders.len() + ring.receivers.len() > 0;
+        (records == 0 || killed).then_some(Stale {
             url: Url::Ring(location),
-            records: Some(inspector.audit().in_flight),
+            records: Some(records),
         })
     };
     names.filter_map(stale).collect()
-}
-
-/// Whether somebody was killed here, and nobody living is attached.
-fn is_stale(ring: &RingInfo) -> bool {
-    let mut peers = ring.senders.iter().chain(&ring.receivers).peekable();
-    peers.peek().is_some() && peers.all(|peer| !peer.alive)
 }

@@ -36,7 +36,8 @@ pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenEr
 
 pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, OpenError> {
     let address = address(url);
-    let listener = settle(options).listen(&address)?;
+    let listener = settle(options).listen(&address);
+    let listener = listener.map_err(|error| received(url, error))?;
     let mut accepting = Accepting {
         // With the port that was found where none was asked for.
         address: listener.address().clone(),
@@ -52,6 +53,26 @@ pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Op
         }
     }
     Ok(Box::new(accepting))
+}
+
+/// The better word for a place that is taken: somebody listens there already.
+fn received(url: &Url, error: annulus_channel::OpenError) -> OpenError {
+    use std::os::unix::fs::FileTypeExt;
+    let taken = match url {
+        // Or a file has the path, which is another matter.
+        Url::Unix(path) | Url::UnixSeqpacket(path) | Url::UnixDgram(path) => path
+            .symlink_metadata()
+            .is_ok_and(|found| found.file_type().is_socket()),
+        _ => true,
+    };
+    let reason = match error.reason {
+        OpenReason::Exists if taken => OpenReason::Taken {
+            side: "receiver",
+            pid: 0,
+        },
+        reason => reason,
+    };
+    annulus_channel::OpenError { reason, ..error }.into()
 }
 
 fn settle(options: &Options) -> SocketOptions {

@@ -80,6 +80,20 @@ pub(crate) fn remove(url: &Url) -> Result<(), OpenError> {
     })
 }
 
+/// Removes a buffer that nobody living is attached to and that holds nothing.
+pub(crate) fn remove_finished(url: &Url) -> Result<bool, OpenError> {
+    let removed = match url {
+        Url::Classic(name) => annulus_classic::remove_finished::<Classic>(name),
+        Url::Sem(name) => annulus_classic::remove_finished::<Sem>(name),
+        // It has a file's name, which stays.
+        _ => Ok(false),
+    };
+    match removed {
+        Err(error) if matches!(error.reason, OpenReason::Taken { .. }) => Ok(false),
+        removed => Ok(removed?),
+    }
+}
+
 /// Whether a living receiver is attached.
 pub(crate) fn is_received(url: &Url) -> Result<bool, OpenError> {
     Ok(match url {

@@ -211,11 +211,11 @@ impl FromStr for Url {
     fn from_str(word: &str) -> Result<Self, OpenError> {
         let scheme = scheme(word);
         let Some((scheme, place)) = scheme else {
-            return Ok(Self::Ring(word.parse()?));
+            return Ok(Self::Ring(location(word, word)?));
         };
         let bad = |expected: &'static str| OpenError::Name {
             name: word.to_owned(),
-            expected: expected.to_owned(),
+            reason: format!("expected {expected}"),
         };
         let path = |expected| match place.is_empty() || place.contains('\0') {
             true => Err(bad(expected)),
@@ -226,7 +226,7 @@ impl FromStr for Url {
             false => Ok(place.to_owned()),
         };
         Ok(match scheme {
-            "shm" | "file" => Self::Ring(word.parse()?),
+            "shm" | "file" => Self::Ring(location(word, word)?),
             "ring" => Self::Ring(ring(word, place)?),
             "pipe" if place.is_empty() => Self::Pipe,
             "pipe" => return Err(bad("pipe: alone, as a pipe has no name")),
@@ -255,7 +255,7 @@ impl FromStr for Url {
                 let forms = Scheme::ALL.map(Scheme::form).join(", ");
                 return Err(OpenError::Name {
                     name: word.to_owned(),
-                    expected: format!("{forms}, or a ring's name or path"),
+                    reason: format!("expected {forms}, or a ring's name or path"),
                 });
             }
         })
@@ -272,12 +272,22 @@ fn scheme(word: &str) -> Option<(&str, &str)> {
 /// A ring, after `ring:`.
 fn ring(word: &str, place: &str) -> Result<Location, OpenError> {
     let elsewhere = ["sysv:", "shm:", "file:", "/", "./", "../"];
-    let word = match elsewhere.iter().any(|start| place.starts_with(start)) {
-        true => place,
+    match elsewhere.iter().any(|start| place.starts_with(start)) {
+        true => location(word, place),
         // The engine knows this prefix too, and with it the rest is a name, whatever is in it.
-        false => word,
-    };
-    Ok(word.parse()?)
+        false => location(word, word),
+    }
+}
+
+/// What the engine makes of this part of the word.
+fn location(word: &str, part: &str) -> Result<Location, OpenError> {
+    part.parse().map_err(|error| OpenError::Name {
+        name: word.to_owned(),
+        reason: match error {
+            annulus::OpenError::Name { reason, .. } => reason.to_owned(),
+            other => other.to_string(),
+        },
+    })
 }
 
 fn key(text: &str) -> Option<i32> {

@@ -1,14 +1,16 @@
 //! Every transport opened by its name, within one process; and the choice among several.
 
+use annulus::{Kind, RingOptions};
 use annulus_channel::{OpenReason, RecvTimeoutError};
 use annulus_mqueue::QueueOptions;
 use annulus_transports::{
     Chosen, OpenError, Options, Scheme, Side, Url, WhenClosed, fallback, open_receiver,
-    open_sender, remove,
+    open_sender, remove, remove_finished,
 };
+use nix::unistd::{Uid, setfsuid};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -281,6 +283,168 @@ fn a_ring_without_a_living_receiver_is_passed_over() {
 }
 
 #[test]
+fn a_channel_with_a_receiver_says_so_to_the_next_one() {
+    use Scheme::{Classic, Fifo, Ring, Tcp, Udp, Unix, UnixDgram, UnixSeqpacket};
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in [
+        Ring,
+        Fifo,
+        Unix,
+        UnixSeqpacket,
+        UnixDgram,
+        Tcp,
+        Udp,
+        Classic,
+    ] {
+        let url = fresh(scheme, folder.path());
+        let mut options = Options::new();
+        options.create(!is_met(scheme));
+        let receiver = open_receiver(&url, &options).expect("a receiver");
+        let Err(error) = open_receiver(&url, &options) else {
+            panic!("{url}: a second receiver");
+        };
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("{url}: ")), "{said}");
+        assert!(said.contains("takes one receiver, and"), "{said}");
+        drop(receiver);
+        let _ = remove(&url);
+    }
+}
+
+#[test]
+fn an_error_begins_with_the_name_as_it_was_given() {
+    for word in [
+        "mq:/.",
+        "mq:/.q",
+        "ring:sysv:0x7d7d7d7d",
+        "annulus-facade-none",
+    ] {
+        let url: Url = word.parse().expect("a name");
+        for error in [
+            open_sender(&url, &Options::new()).err(),
+            open_receiver(&url, &Options::new()).err(),
+            remove(&url).err(),
+        ] {
+            let said = error.expect("there is no such thing").to_string();
+            assert!(said.starts_with(&format!("{word}: ")), "{said}");
+        }
+    }
+    // A ring's own errors, which do not all know it.
+    let url: Url = "annulus-facade-small".parse().expect("a name");
+    let Err(error) = open_sender(&url, Options::new().create(true).capacity(usize::MAX)) else {
+        panic!("so large a ring");
+    };
+    let said = error.to_string();
+    assert!(said.starts_with("annulus-facade-small: "), "{said}");
+    assert!(said.contains("out of bounds"), "{said}");
+}
+
+#[test]
+fn what_is_used_between_a_look_and_a_removal_stays() {
+    use Scheme::{Classic, Mq, Ring, Sem, Sysv};
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in [Ring, Mq, Sysv, Classic, Sem] {
+        let url = fresh(scheme, folder.path());
+        let create = || open_receiver(&url, Options::new().create(true)).expect("a receiver");
+        // Somebody there.
+        let receiver = create();
+        assert_eq!(remove_finished(&url), Ok(false), "{url}");
+        let mut sender = open_sender(&url, &Options::new()).expect("it is there still");
+        drop(receiver);
+        // Somebody has come, sent, and gone.
+        if matches!(scheme, Classic | Sem) {
+            // They end with their only receiver.
+            drop(sender);
+            let mut sender = open_sender(&url, Options::new().create(true)).expect("a buffer");
+            sender.send(b"kept").expect("room");
+        } else {
+            drop(sender);
+            sender = open_sender(&url, Options::new().create(true)).expect("a channel");
+            sender.send(b"kept").expect("room");
+            drop(sender);
+        }
+        assert_eq!(remove_finished(&url), Ok(false), "{url}");
+        let mut record = Vec::new();
+        let mut receiver = open_receiver(&url, &Options::new()).expect("it is there still");
+        receiver.recv_timeout(&mut record, GUARD).expect("a record");
+        assert_eq!(record, b"kept", "{url}");
+        drop(receiver);
+        assert!(remove(&url).is_err(), "{url} is left");
+    }
+}
+
+#[test]
+fn nothing_that_is_sent_is_swept_away() {
+    use Scheme::{Classic, Mq, Ring, Sem, Sysv};
+    const ROUNDS: u8 = 200;
+    let folder = tempfile::tempdir().expect("a folder");
+    for scheme in [Ring, Mq, Sysv, Classic, Sem] {
+        let url = fresh(scheme, folder.path());
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let _ = remove_finished(&url);
+                }
+            });
+            let mut create = Options::new();
+            create.create(true);
+            let mut record = Vec::new();
+            let passed = (0..ROUNDS).try_for_each(|round| {
+                // An empty channel, which may or may not be there still when the sender comes.
+                drop(open_receiver(&url, &create).map_err(|error| error.to_string())?);
+                let sender = open_sender(&url, &create);
+                let mut sender = sender.map_err(|error| error.to_string())?;
+                sender.send(&[round]).map_err(|error| error.to_string())?;
+                drop(sender);
+                thread::yield_now();
+                let receiver = open_receiver(&url, &Options::new());
+                let mut receiver = receiver.map_err(|error| error.to_string())?;
+                let received = receiver.recv_timeout(&mut record, GUARD);
+                received.map_err(|error| error.to_string())?;
+                match record == [round] {
+                    true => Ok(()),
+                    false => Err(format!("{record:?}, expected {round}")),
+                }
+            });
+            over.store(true, Relaxed);
+            assert_eq!(passed, Ok(()), "{url}");
+        });
+        let _ = remove(&url);
+    }
+}
+
+#[test]
+fn what_is_to_be_kept_is_not_finished() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for url in kept(folder.path()) {
+        if !matches!(url, Url::Classic(_) | Url::Sem(_)) {
+            leave(&url, &[]);
+            assert_eq!(remove_finished(&url), Ok(false), "{url}");
+            remove(&url).expect("it is there still");
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_was_just_made_stays_until_its_maker_attaches() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = fresh(Scheme::Ring, folder.path());
+    let Url::Ring(location) = &url else {
+        unreachable!("a ring");
+    };
+    let mut options = RingOptions::new();
+    options
+        .create(true)
+        .capacity(4096)
+        .unlink_when_finished(true);
+    let ring = options.open_any(Kind::Spsc, location).expect("a ring");
+    assert_eq!(remove_finished(&url), Ok(false));
+    drop(ring.receiver().expect("it is there still"));
+    assert_eq!(remove_finished(&url), Ok(true));
+}
+
+#[test]
 fn the_senders_order_counts() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
@@ -311,6 +475,56 @@ fn where_none_works_every_reason_is_told() {
     let udp = [fresh(Scheme::Udp, at)];
     let none = fallback(&udp, Side::Receiver, Options::new().wait(wait)).expect_err("it may lose");
     assert!(none.to_string().contains("may lose"), "{none}");
+}
+
+#[test]
+fn where_nothing_can_work_a_sender_does_not_wait() {
+    if !Uid::effective().is_root() {
+        println!("skipped: only root can become somebody who may not");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    use Scheme::{Classic, Mq, Ring, Sem, Spool, Sysv, Unix};
+    let ours: Vec<Url> = [Ring, Mq, Sysv, Classic, Sem, Spool, Unix]
+        .map(|scheme| fresh(scheme, at))
+        .into();
+    let receivers: Vec<_> = ours
+        .iter()
+        .map(|url| {
+            let mut options = Options::new();
+            options.create(!is_met(url.scheme()));
+            open_receiver(url, &options).expect("a receiver")
+        })
+        .collect();
+    let mut urls = ours.clone();
+    urls.extend([fresh(Scheme::Udp, at), Url::Pipe]);
+    let asked = urls.clone();
+    // The rights to files are a thread's own.
+    let stranger = thread::spawn(move || {
+        setfsuid(Uid::from_raw(65534));
+        let since = Instant::now();
+        let none = fallback(&asked, Side::Sender, Options::new().wait(GUARD));
+        (none.expect_err("it may open none"), since.elapsed())
+    });
+    let (none, waited) = stranger.join().expect("the stranger");
+    assert!(waited < GUARD / 2, "{waited:?}: {none}");
+    let said = none.to_string();
+    let lines: Vec<_> = said.lines().skip(1).collect();
+    assert_eq!(lines.len(), urls.len(), "{said}");
+    for (line, url) in lines.iter().zip(&urls) {
+        assert!(line.starts_with(&format!("  {url}: ")), "{line}");
+        let denied = ours.contains(url);
+        assert_eq!(line.ends_with("permission denied"), denied, "{line}");
+    }
+    drop(receivers);
+    for url in &ours {
+        let _ = remove(url);
+    }
+    // Nor is there anything to wait for in an empty list.
+    let since = Instant::now();
+    fallback(&[], Side::Sender, Options::new().wait(GUARD)).expect_err("there is none");
+    assert!(since.elapsed() < GUARD / 2);
 }
 
 /// A ring, a file, a queue or a buffer: what its users keep by its name.

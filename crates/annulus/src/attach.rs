@@ -18,7 +18,7 @@ use crate::{sysv, wait};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a [`OpenError::Mismatch`] of the kind says.
 pub(crate) const KIND: &str = "ring kind";
@@ -122,6 +122,22 @@ impl Shared {
     fn is_removed(&self) -> bool {
         let watched = self.flags & flag::UNLINK != 0 && self.place.is_some();
         watched && self.file().is_some_and(|file| !region::is_linked(file))
+    }
+
+    /// Removes the name, if nobody living is attached and `may` says so, which is asked while nobody can come.
+    fn remove(
+        &self,
+        location: &Location,
+        may: impl FnOnce(&Self) -> bool,
+    ) -> Result<bool, OpenError> {
+        let (Some(place), Some(file)) = (&self.place, self.file()) else {
+            return Err(OpenError::NotFound(location.clone()));
+        };
+        let all = lease::lock_all(file);
+        match all.map_err(|error| OpenError::io("fcntl(F_OFD_SETLK)", &error))? {
+            Some(_all) if may(self) => place.remove(file).map(|()| true),
+            _ => Ok(false),
+        }
     }
 
     /// Removes the name if the ring asked for it, a sender has come and gone, a receiver has come, everything was
@@ -370,6 +386,17 @@ pub(crate) fn heap(
     ))
 }
 
+/// How long whoever has made a ring has it to himself until he attaches.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Whether the ring was made a moment ago, and nobody has attached yet.
+fn is_new(view: &View) -> bool {
+    // Relaxed, both: the one never changes, the other may have risen by the time that we know it.
+    let created = UNIX_EPOCH + Duration::from_nanos(view.header().cold.created.load(Relaxed));
+    let nobody = view.header().peers.tickets.load(Relaxed) == 0;
+    nobody && created.elapsed().is_ok_and(|age| age < GRACE)
+}
+
 /// Removes a ring's name. Whoever is attached is not disturbed, so nobody living may be.
 ///
 /// # Errors
@@ -377,22 +404,54 @@ pub(crate) fn heap(
 /// [`OpenError::Busy`] while anybody is attached; [`OpenError::NotARing`] and its like if something else
 /// has the name, which is then left alone.
 pub fn remove(location: &Location) -> Result<(), OpenError> {
-    let options = RingOptions::new();
-    let shared = named(&options, None, None, location)?;
-    let (Some(place), Some(file)) = (&shared.place, shared.file()) else {
-        return Err(OpenError::NotFound(location.clone()));
-    };
-    let all = lease::lock_all(file).map_err(|error| OpenError::io("fcntl(F_OFD_SETLK)", &error))?;
-    let Some(_all) = all else {
-        let alive = |&(number, holder): &(usize, Holder)| shared.witness.is_alive(number, holder);
-        let pid = shared
-            .holders()
-            .find(alive)
-            .map_or(0, |(_, holder)| holder.pid);
-        return Err(OpenError::Busy {
-            location: location.clone(),
-            pid,
-        });
-    };
-    place.remove(file)
+    let shared = named(&RingOptions::new(), None, None, location)?;
+    if shared.remove(location, |_| true)? {
+        return Ok(());
+    }
+    let alive = |&(number, holder): &(usize, Holder)| shared.witness.is_alive(number, holder);
+    let pid = shared.holders().find(alive);
+    Err(OpenError::Busy {
+        location: location.clone(),
+        pid: pid.map_or(0, |(_, holder)| holder.pid),
+    })
+}
+
+/// Removes the name of a ring that was to remove it [when it is finished](RingOptions::unlink_when_finished), if nobody is
+/// attached and nothing is left in it, whether or not anybody ever came. False, and it stays, if it was not to, somebody is
+/// attached, or a message or a dead letter is there. Nobody can come, send and go in between.
+///
+/// Whoever has the ring open and is not attached is not seen: its next handle finds the ring
+/// [removed](crate::AttachError::Removed), and so may one that attaches at this very moment, though the ring stays. Then it opens
+/// the ring again. But in the first ten seconds of a ring to which nobody has ever attached, it stays.
+///
+/// ```
+/// use annulus::{RingOptions, remove_finished, spsc};
+/// # let name = format!("annulus-doc-finished-{}", std::process::id());
+/// let mut options = RingOptions::new();
+/// options.create(true).capacity(8).unlink_when_finished(true);
+/// let ring: spsc::Ring<u64> = options.shm(&name)?;
+/// let location = name.parse()?;
+/// let receiver = ring.receiver()?;
+/// assert!(!remove_finished(&location)?, "somebody is attached");
+/// drop(receiver);
+/// // A receiver has come and gone, but no sender: the ring has stayed for one.
+/// assert!(remove_finished(&location)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`remove`], but for [`OpenError::Busy`].
+pub fn remove_finished(location: &Location) -> Result<bool, OpenError> {
+    let shared = named(&RingOptions::new(), None, None, location)?;
+    let view = &shared.view;
+    if shared.flags & flag::UNLINK == 0 || is_new(view) {
+        return Ok(false);
+    }
+    // What the dead had claimed is nothing, and what they held comes back. Acquire: as in `recover::left`.
+    let start = view.freed().load(Acquire);
+    recover::sweep(view, &shared.witness, start, view.geometry.units);
+    let is_empty = |shared: &Shared| recover::left(&shared.view) == Left::Nothing;
+    // Before the tickets are locked, too: who attaches meanwhile would think that it is removed.
+    Ok(is_empty(&shared) && shared.remove(location, is_empty)?)
 }

@@ -1,6 +1,7 @@
 //! What can go wrong before the first message: opening a ring, and attaching to it.
 
 use crate::options::Location;
+use crate::region::SHM_DIR;
 use nix::errno::Errno;
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -82,6 +83,17 @@ pub enum OpenError {
         /// What is free there, in bytes, if known.
         free: Option<u64>,
     },
+    /// A limit of the system stands in the way.
+    Limit {
+        /// What was to be created.
+        location: Location,
+        /// The setting that raises it.
+        setting: &'static str,
+        /// What the system allows.
+        limit: u64,
+        /// What was needed.
+        needed: u64,
+    },
     /// The operating system refused a call.
     Os {
         /// The call.
@@ -92,6 +104,32 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// The ring, where the error knows it. Its text begins with it then.
+    pub fn location(&self) -> Option<&Location> {
+        match self {
+            Self::NotFound(location)
+            | Self::Exists(location)
+            | Self::Permission(location)
+            | Self::Busy { location, .. }
+            | Self::NoSpace { location, .. }
+            | Self::Limit { location, .. } => Some(location),
+            _ => None,
+        }
+    }
+
+    /// The text without the ring, for whoever has said already which one it is.
+    ///
+    /// ```
+    /// let location = "orders".parse()?;
+    /// let Err(error) = annulus::Inspector::open(&location) else { unreachable!() };
+    /// assert_eq!(error.to_string(), "orders: no such ring");
+    /// assert_eq!(error.reason().to_string(), "no such ring");
+    /// # Ok::<(), annulus::OpenError>(())
+    /// ```
+    pub fn reason(&self) -> impl Display + '_ {
+        Reason(self)
+    }
+
     pub(crate) fn os(call: &'static str, errno: Errno) -> Self {
         Self::Os {
             call,
@@ -133,22 +171,34 @@ impl OpenError {
 
 impl Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name { name, reason } => write!(f, "bad ring name '{name}': {reason}"),
-            Self::NotFound(location) => write!(f, "no such ring: {location}"),
-            Self::Exists(location) => write!(f, "already exists: {location}"),
-            Self::NotARing {
+        if let Some(location) = self.location() {
+            write!(f, "{location}: ")?;
+        }
+        Reason(self).fmt(f)
+    }
+}
+
+/// The text of an error without the ring.
+struct Reason<'a>(&'a OpenError);
+
+impl Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            OpenError::Name { name, reason } => write!(f, "bad ring name '{name}': {reason}"),
+            OpenError::NotFound(_) => f.write_str("no such ring"),
+            OpenError::Exists(_) => f.write_str("it exists already"),
+            OpenError::NotARing {
                 what,
                 found,
                 expected,
             } => write!(f, "not a ring: {what} is {found}, expected {expected}"),
-            Self::Truncated { len, expected } => {
+            OpenError::Truncated { len, expected } => {
                 write!(
                     f,
                     "truncated ring: {len} bytes, expected at least {expected}"
                 )
             }
-            Self::Mismatch {
+            OpenError::Mismatch {
                 what,
                 expected,
                 found,
@@ -156,29 +206,39 @@ impl Display for OpenError {
                 f,
                 "{what} mismatch: expected {expected}, the ring has {found}"
             ),
-            Self::NoCapacity => f.write_str("a new ring needs a capacity, found none"),
-            Self::Capacity { asked, min, max } => {
+            OpenError::NoCapacity => f.write_str("a new ring needs a capacity, found none"),
+            OpenError::Capacity { asked, min, max } => {
                 write!(f, "capacity {asked} is out of bounds: {min} to {max}")
             }
-            Self::MaxTries { asked, max } => {
+            OpenError::MaxTries { asked, max } => {
                 write!(f, "{asked} tries are out of bounds: at most {max}")
             }
-            Self::Permission(location) => write!(f, "permission denied: {location}"),
-            Self::Busy { location, pid } => {
-                write!(f, "{location} is in use by process {pid}")
-            }
-            Self::NoSpace {
+            OpenError::Permission(_) => f.write_str("permission denied"),
+            OpenError::Busy { pid, .. } => write!(f, "in use by process {pid}"),
+            OpenError::NoSpace {
                 location,
                 len,
                 free,
             } => {
-                write!(f, "no space for {location}: it needs {len} bytes")?;
-                match free {
-                    Some(free) => write!(f, ", {free} are free"),
-                    None => Ok(()),
+                write!(f, "no space: it needs {len} bytes")?;
+                if let Some(free) = free {
+                    write!(f, ", {free} are free")?;
+                }
+                match location {
+                    Location::File(_) => Ok(()),
+                    _ => write!(f, " in memory and {SHM_DIR} (its mount option size)"),
                 }
             }
-            Self::Os { call, errno } => {
+            OpenError::Limit {
+                setting,
+                limit,
+                needed,
+                ..
+            } => write!(
+                f,
+                "{needed} needed, the system allows {limit} (setting {setting})"
+            ),
+            OpenError::Os { call, errno } => {
                 write!(f, "{call}: {}", io::Error::from_raw_os_error(*errno))
             }
         }

@@ -56,7 +56,7 @@ pub use annulus_channel::{
     Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
     TrySendError,
 };
-pub use attach::remove;
+pub use attach::{remove, remove_finished};
 pub use audit::{Audit, DeadLetter};
 pub use error::{AttachError, OpenError};
 pub use guard::{Peeked, Reservation};

@@ -245,6 +245,29 @@ fn free_space(dir: &Path) -> Option<u64> {
     Some(available.map_or(free, |available| free.min(available * 1024)))
 }
 
+/// The error of a file system that has no room in `dir` for a file of `len` bytes, or for one more file.
+pub(crate) fn full(location: &Location, dir: &Path, len: u64) -> OpenError {
+    let location = location.clone();
+    let free = free_space(dir);
+    // A file system that does not count its files has none.
+    let files = statvfs(dir).ok().filter(|stat| {
+        stat.files() > 0 && (stat.files_available() == 0 || free.is_some_and(|free| free >= len))
+    });
+    match files {
+        Some(stat) => OpenError::Limit {
+            location,
+            setting: "files in the file system, the mount option nr_inodes where that is in memory",
+            limit: stat.files(),
+            needed: stat.files() + 1,
+        },
+        None => OpenError::NoSpace {
+            location,
+            len,
+            free,
+        },
+    }
+}
+
 /// Gives `file` its full size, with memory or disk space behind every byte.
 fn allocate(file: &File, len: u64, location: &Location, dir: &Path) -> Result<(), OpenError> {
     let free = free_space(dir);
@@ -294,7 +317,8 @@ impl Nameless {
         let mode = Mode::from_bits_truncate(options.mode as libc::mode_t);
         let refused = |call, errno| match errno {
             Errno::EACCES | Errno::EPERM | Errno::EROFS => OpenError::Permission(location.clone()),
-            Errno::ENOSPC | Errno::EDQUOT => OpenError::NoSpace {
+            Errno::ENOSPC => full(location, dir, len),
+            Errno::EDQUOT => OpenError::NoSpace {
                 location: location.clone(),
                 len,
                 free: None,

@@ -6,7 +6,7 @@ use crate::error::{AttachError, OpenError};
 use crate::geometry::{Form, Shape};
 use crate::handle::{WhenClosed, WhenDead};
 use crate::kind::Kind;
-use crate::layout::{CELL, NAME_LEN, RECORD_HEADER};
+use crate::layout::{CELL, NAME_LEN, RECORD_HEADER, flag};
 use crate::lease::{Holder, Side};
 use crate::options::{Location, RingOptions};
 use crate::receiver::Receiver;
@@ -224,6 +224,9 @@ pub struct RingInfo {
     pub region_len: u64,
     /// Huge pages were asked for, and the kernel took the request.
     pub huge_pages: bool,
+    /// The last to close removes the name when the ring is finished:
+    /// [`RingOptions::unlink_when_finished`](crate::RingOptions::unlink_when_finished).
+    pub unlink_when_finished: bool,
     /// The senders attached, the dead ones too, until their place is given to somebody else.
     pub senders: Vec<Peer>,
     /// The receivers attached, likewise.
@@ -347,6 +350,7 @@ fn info(shared: &Shared) -> RingInfo {
         max_record: geometry.max_record(),
         region_len: geometry.region_len,
         huge_pages: shared.region.huge_pages,
+        unlink_when_finished: shared.flags & flag::UNLINK != 0,
         senders: peers(Side::Sender),
         receivers: peers(Side::Receiver),
         rescues: audit.rescues.get(),

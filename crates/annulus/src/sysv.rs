@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
 
@@ -42,6 +42,8 @@ impl Drop for Segment {
         unsafe { libc::shmdt(self.base.cast()) };
     }
 }
+
+const SHMALL: &str = "kernel.shmall, in pages of all segments";
 
 /// The file whose locks are the leases of the segment with this key.
 pub(crate) fn lock_path(key: i32) -> PathBuf {
@@ -206,6 +208,7 @@ fn open_lock(key: i32, mode: Option<u32>) -> Result<File, OpenError> {
     file.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::NotFound(location),
         io::ErrorKind::PermissionDenied => OpenError::Permission(location),
+        io::ErrorKind::StorageFull => region::full(&location, Path::new(SHM_DIR), 0),
         _ => OpenError::io("open", &error),
     })
 }
@@ -249,8 +252,8 @@ fn is_half_made(lock: &File) -> Result<bool, OpenError> {
     Ok(metadata.len() > 0)
 }
 
-fn refused(call: &'static str, key: i32) -> OpenError {
-    match Errno::last() {
+fn refused(errno: Errno, call: &'static str, key: i32) -> OpenError {
+    match errno {
         Errno::ENOENT => OpenError::NotFound(Location::Sysv(key)),
         Errno::EEXIST => OpenError::Exists(Location::Sysv(key)),
         Errno::EACCES | Errno::EPERM => OpenError::Permission(Location::Sysv(key)),
@@ -263,7 +266,7 @@ fn find(key: i32) -> Result<i32, OpenError> {
     // SAFETY: takes no pointer.
     let id = unsafe { libc::shmget(key, 0, 0) };
     if id < 0 {
-        Err(refused("shmget", key))
+        Err(refused(Errno::last(), "shmget", key))
     } else {
         Ok(id)
     }
@@ -277,17 +280,50 @@ fn shmget(key: i32, len: u64, mode: u32) -> Result<i32, OpenError> {
     if id >= 0 {
         return Ok(id);
     }
-    match Errno::last() {
-        Errno::ENOSPC | Errno::ENOMEM => Err(OpenError::NoSpace {
+    let errno = Errno::last();
+    match limit(errno, len) {
+        Some((setting, limit, needed)) => Err(OpenError::Limit {
+            location: Location::Sysv(key),
+            setting,
+            limit,
+            needed,
+        }),
+        None if matches!(errno, Errno::ENOSPC | Errno::ENOMEM) => Err(OpenError::NoSpace {
             location: Location::Sysv(key),
             len,
             free: None,
         }),
-        Errno::EINVAL => {
-            let call = "shmget (limits kernel.shmmax, kernel.shmall)";
-            Err(OpenError::os(call, Errno::EINVAL))
+        None => Err(refused(errno, "shmget", key)),
+    }
+}
+
+/// The setting that made the kernel refuse a segment of `len` bytes, what it allows, and what was needed.
+fn limit(errno: Errno, len: u64) -> Option<(&'static str, u64, u64)> {
+    let sysctl = |setting: &str| -> Option<u64> {
+        let (name, _) = setting.split_once(',').unwrap_or((setting, ""));
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    let broken = |setting: &'static str, needed: u64| {
+        let limit = sysctl(setting).filter(|&limit| needed > limit)?;
+        Some((setting, limit, needed))
+    };
+    match errno {
+        Errno::EINVAL => broken("kernel.shmmax", len),
+        Errno::ENOSPC => {
+            // Those of all users, a line each under a heading: key, id, permissions, size, …
+            let all = fs::read_to_string("/proc/sysvipc/shm").ok()?;
+            let size = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
+            // SAFETY: takes no pointer.
+            let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64;
+            let pages = |len: u64| len.div_ceil(page);
+            let sizes: Vec<u64> = all.lines().filter_map(size).collect();
+            broken("kernel.shmmni", sizes.len() as u64 + 1).or_else(|| {
+                let taken: u64 = sizes.iter().copied().map(pages).sum();
+                broken(SHMALL, taken + pages(len))
+            })
         }
-        _ => Err(refused("shmget", key)),
+        _ => None,
     }
 }
 
@@ -296,7 +332,7 @@ fn remove_segment(key: i32, id: i32) -> Result<(), OpenError> {
     // SAFETY: IPC_RMID reads no buffer.
     let result = unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
     if result < 0 {
-        Err(refused("shmctl(IPC_RMID)", key))
+        Err(refused(Errno::last(), "shmctl(IPC_RMID)", key))
     } else {
         Ok(())
     }
@@ -308,7 +344,7 @@ fn map(key: i32, id: i32, options: &RingOptions) -> Result<Region, OpenError> {
     let mut stat: libc::shmid_ds = unsafe { std::mem::zeroed() };
     // SAFETY: IPC_STAT fills the struct, which outlives the call.
     if unsafe { libc::shmctl(id, libc::IPC_STAT, &raw mut stat) } < 0 {
-        return Err(refused("shmctl(IPC_STAT)", key));
+        return Err(refused(Errno::last(), "shmctl(IPC_STAT)", key));
     }
     let len = stat.shm_segsz as u64;
     let least = size_of_header() as u64;
@@ -321,7 +357,7 @@ fn map(key: i32, id: i32, options: &RingOptions) -> Result<Region, OpenError> {
     // SAFETY: the kernel chooses the address.
     let base = unsafe { libc::shmat(id, ptr::null(), 0) };
     if base as isize == -1 {
-        return Err(refused("shmat", key));
+        return Err(refused(Errno::last(), "shmat", key));
     }
     debug_assert!(base as usize % PAYLOAD_ALIGN == 0);
     let segment = Segment {
@@ -332,7 +368,7 @@ fn map(key: i32, id: i32, options: &RingOptions) -> Result<Region, OpenError> {
         // SAFETY: the segment is attached and `len` bytes long.
         let result = unsafe { libc::mlock(base, len as usize) };
         if result < 0 {
-            return Err(refused("mlock (limit RLIMIT_MEMLOCK)", key));
+            return Err(refused(Errno::last(), "mlock (limit RLIMIT_MEMLOCK)", key));
         }
     }
     if options.prefault {

@@ -19,6 +19,7 @@ mod table;
 mod worker;
 
 pub use args::Args;
+pub use subject::remove_stale;
 pub use worker::Orders;
 
 use crate::crew::{Crew, failed};

@@ -1,9 +1,14 @@
 //! What is compared, and where two processes meet for it.
 
 use annulus_transports::{Kind, Options, Scheme, Url, WhenDead, remove};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::unistd::Uid;
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::str::FromStr;
@@ -88,22 +93,106 @@ impl FromStr for Subject {
     }
 }
 
-/// A directory for channels that have a path. Removed with what is in it when dropped.
-pub struct Dir(PathBuf);
+/// What a comparison's directory is called, before the number of its process.
+const PREFIX: &str = "annulus-bench-";
+
+/// In that directory, the names of all channels: a line each.
+const CHANNELS: &str = "channels";
+
+/// A directory for channels that have a path, and for a list of all. It is locked for as long as we live:
+/// one without a lock is what a killed comparison has left. Removed with what is in it when dropped.
+pub struct Dir {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
 
 impl Dir {
     pub fn new() -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("annulus-bench-{}", process::id()));
-        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Self(path))
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}", process::id()));
+        let said = |error: io::Error| format!("{}: {error}", path.display());
+        loop {
+            // One of the same number may have been killed.
+            clear(&path).map_err(said)?;
+            DirBuilder::new().mode(0o700).create(&path).map_err(said)?;
+            // Somebody who takes it for such a one may be quicker.
+            if let Some(lock) = lock(&path).map_err(said)? {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+    }
+
+    /// Notes a channel, before it is made.
+    fn note(&self, url: &str) -> Result<(), String> {
+        let list = self.path.join(CHANNELS);
+        let mut options = OpenOptions::new();
+        let list = options.append(true).create(true).open(list);
+        let noted = list.and_then(|mut list| writeln!(list, "{url}"));
+        noted.map_err(|error| format!("{}: {error}", self.path.display()))
     }
 }
 
 impl Drop for Dir {
     fn drop(&mut self) {
         // Another process has left something in it: better to leave that than to say so here.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// Locks the directory; nothing if somebody else has, or there is none.
+fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let mut options = OpenOptions::new();
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let file = match options.read(true).custom_flags(flags.bits()).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let ours = identity(file.metadata()?);
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        // Unless it was removed, and perhaps made anew.
+        Ok(lock) => {
+            let there = path.symlink_metadata().map(identity);
+            Ok(there.is_ok_and(|there| there == ours).then_some(lock))
+        }
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Removes what a killed comparison has left: the channels that its directory lists, whatever is in them, and the directory,
+/// unless one of its processes lives on. Says whether there was anything; a living one's stays.
+fn clear(path: &Path) -> io::Result<bool> {
+    let Some(_lock) = lock(path)? else {
+        return Ok(false);
+    };
+    let list = fs::read_to_string(path.join(CHANNELS)).unwrap_or_default();
+    for url in list.lines().filter_map(|line| line.parse().ok()) {
+        match remove(&url) {
+            Err(error) if error.is_busy() => return Err(io::Error::other(error)),
+            // Most have removed themselves.
+            _ => {}
+        }
+    }
+    fs::remove_dir_all(path).map(|()| true)
+}
+
+/// Removes what our user's killed comparisons have left, as far as they had the same directory for temporary files, and says
+/// what became of each.
+pub fn remove_stale() -> Vec<(PathBuf, io::Result<()>)> {
+    let all = fs::read_dir(std::env::temp_dir()).into_iter().flatten();
+    let left = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.strip_prefix(PREFIX)?.to_owned();
+        let found = entry.metadata().ok()?;
+        let ours = found.is_dir() && found.uid() == Uid::effective().as_raw();
+        if !ours || number.parse::<u32>().is_err() {
+            return None;
+        }
+        match clear(&entry.path()) {
+            Ok(false) => None,
+            cleared => Some((entry.path(), cleared.map(drop))),
+        }
+    };
+    all.flatten().filter_map(left).collect()
 }
 
 /// A new channel's name. Whatever has the name when it is dropped is removed.
@@ -112,8 +201,8 @@ pub struct Place(pub Url);
 impl Place {
     /// A name that nothing else has. `number` is another one each time.
     pub fn new(subject: Subject, dir: &Dir, number: usize) -> Result<Self, String> {
-        let name = format!("annulus-bench-{}-{number}", process::id());
-        let path = |word: &str| in_dir(&dir.0, word, number);
+        let name = format!("{PREFIX}{}-{number}", process::id());
+        let path = |word: &str| in_dir(&dir.path, word, number);
         let word = match subject {
             Subject::Ring(_) => name,
             Subject::Other(scheme) => match scheme {
@@ -135,6 +224,7 @@ impl Place {
                 _ => return Err(format!("{scheme}: the comparison does not know it")),
             },
         };
+        dir.note(&word)?;
         word.parse().map(Self).map_err(|error| format!("{error}"))
     }
 }
@@ -162,6 +252,33 @@ fn free_udp() -> std::io::Result<std::net::SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use annulus_transports::{open_receiver, open_sender};
+
+    #[test]
+    fn a_directory_goes_with_its_channels_when_nobody_lives() {
+        let dir = Dir::new().expect("a directory");
+        let path = dir.path.clone();
+        let place = Place::new(Subject::REFERENCE, &dir, 0).expect("a place");
+        let options = Subject::REFERENCE.options(64);
+        let mut sender = open_sender(&place.0, &options).expect("a ring");
+        sender.send(b"never received").expect("room");
+        assert!(!clear(&path).expect("a look"), "it is locked");
+        assert!(path.exists());
+
+        // Killed, and its channel's user is not yet.
+        let list = fs::read(path.join(CHANNELS)).expect("a list");
+        drop(dir);
+        fs::create_dir(&path).expect("a directory");
+        fs::write(path.join(CHANNELS), list).expect("a list");
+        clear(&path).expect_err("somebody lives");
+        assert!(path.exists());
+        drop(sender);
+        assert!(clear(&path).expect("nobody lives"));
+        assert!(!path.exists());
+        let gone = open_receiver(&place.0, &Options::new());
+        assert!(gone.is_err_and(|error| error.is_not_found()));
+        assert!(!clear(&path).expect("a look"), "there is none");
+    }
 
     #[test]
     fn every_row_has_a_word() {

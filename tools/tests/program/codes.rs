@@ -1,7 +1,7 @@
 //! The exit codes and the command line's own errors. (What leads to 5 is in `bad_rings`, to 7 and 130 in
 //! `signals`.)
 
-use crate::harness::{Annulus, Name, annulus, annulus_with, waiting_receiver};
+use crate::harness::{Annulus, Name, Outcome, annulus, annulus_with, waiting_receiver};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -155,6 +155,49 @@ fn no_permission_is_6() {
         return;
     }
     annulus(&["recv", &name.0]).says(6, &["permission denied", &name.0]);
+}
+
+#[test]
+fn every_error_begins_with_the_channels_name() {
+    let begins = |outcome: &Outcome, url: &str| {
+        let said = &outcome.stderr;
+        assert!(said.starts_with(&format!("annulus: {url}: ")), "{said}");
+    };
+    for url in [
+        "annulus-cli-none",
+        "ring:sysv:0x7e7e7e7e",
+        "mq:/.",
+        "mq:/none",
+        "unix:/none/s",
+    ] {
+        for args in [
+            &["recv", url][..],
+            &["send", url],
+            &["send", url, "--wait", "--timeout", "10ms"],
+            &["rm", url],
+        ] {
+            if args[0] == "recv" && url.starts_with("unix:") {
+                continue;
+            }
+            begins(&annulus(args), url);
+        }
+    }
+    let name = Name::new();
+    let ring = name.0.as_str();
+    let small = ["send", ring, "--create", "--capacity", "1T"];
+    begins(&annulus_with(&small, b""), ring);
+    begins(
+        &annulus(&["recv", ring, "--create", "--timeout", "10ms"]),
+        ring,
+    );
+    begins(
+        &annulus(&["send", ring, "--create", "--kind", "mpmc"]),
+        ring,
+    );
+    fs::write(name.path(), "no ring").expect("write");
+    for command in ["recv", "send", "rm", "audit"] {
+        begins(&annulus(&[command, ring]), ring);
+    }
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! The demonstration succeeds, and does not when something is wrong.
 
 use crate::harness::{Annulus, annulus, until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use std::fs;
 
 #[test]
@@ -50,7 +49,7 @@ fn a_killed_demonstration_leaves_no_process_behind() {
         !workers.is_empty()
     });
     assert!(demo.is_running());
-    kill(Pid::from_raw(demo.pid()), Signal::SIGINT).expect("kill");
+    demo.signal(Signal::SIGINT);
     demo.finish();
     until("its workers have ended", || {
         workers.iter().all(|&pid| !is_ours(pid))

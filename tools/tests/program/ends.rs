@@ -1,6 +1,6 @@
 //! How `send` and `recv` begin and end.
 
-use crate::harness::{Annulus, Name, annulus, annulus_with, until};
+use crate::harness::{Annulus, Name, annulus, annulus_with, unswept, until};
 
 #[test]
 fn a_receiver_waits_for_its_ring() {
@@ -13,6 +13,7 @@ fn a_receiver_waits_for_its_ring() {
 
 #[test]
 fn a_receiver_that_waits_sees_the_end_of_an_empty_input() {
+    let _unswept = unswept();
     let name = Name::new();
     let receiver = Annulus::start(&["recv", &name.0, "--wait", "-e"]);
     annulus_with(&["send", &name.0, "--create"], b"").quiet(0);

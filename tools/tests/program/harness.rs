@@ -1,10 +1,13 @@
 //! Processes that cannot outlive a test, and names that cannot collide.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -103,6 +106,10 @@ impl Annulus {
         self.child.id().try_into().expect("a pid")
     }
 
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("kill");
+    }
+
     /// Writes to its standard input, which stays open.
     pub fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("open");
@@ -134,6 +141,13 @@ impl Annulus {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Waits for its end while its standard input is open, so that it does not end by that.
+    #[track_caller]
+    pub fn finish_at_once(mut self) -> Outcome {
+        until("it has ended", || !self.is_running());
+        self.finish()
     }
 
     /// Waits for its end elsewhere, so that its output does not get stuck meanwhile.
@@ -173,6 +187,18 @@ impl Drop for Annulus {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+static SWEEPS: RwLock<()> = RwLock::new(());
+
+/// For a test that lets `rm --stale` run: it sweeps up what others leave for a moment.
+pub fn sweeping() -> RwLockWriteGuard<'static, ()> {
+    SWEEPS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that leaves for a moment what `rm --stale` would sweep up.
+pub fn unswept() -> RwLockReadGuard<'static, ()> {
+    SWEEPS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `annulus` with nothing on its standard input.

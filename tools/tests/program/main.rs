@@ -7,6 +7,7 @@ mod codes;
 mod demo;
 mod ends;
 mod harness;
+mod limits;
 mod round_trip;
 mod signals;
 mod transports;

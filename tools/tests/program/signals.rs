@@ -1,19 +1,14 @@
 //! Ctrl-C ends a process in good order, `kill -9` does not, and the ring survives both.
 
 use crate::harness::{Annulus, Name, annulus, annulus_with, until, waiting_receiver};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-fn signal(process: &Annulus, signal: Signal) {
-    kill(Pid::from_raw(process.pid()), signal).expect("kill");
-}
+use nix::sys::signal::Signal;
 
 #[test]
 fn an_interrupted_receiver_leaves_a_usable_ring() {
     for (which, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let name = Name::new();
         let receiver = waiting_receiver(&name);
-        signal(&receiver, which);
+        receiver.signal(which);
         receiver.finish().quiet(code);
         annulus_with(&["send", &name.0, "--create"], b"again\n").quiet(0);
         assert_eq!(
@@ -31,7 +26,7 @@ fn a_sender_that_waits_for_input_can_be_interrupted() {
         sender.write(b"one\nhalf");
         let mut receiver = Annulus::start(&["recv", &name.0, "--wait", "-e"]);
         assert_eq!(receiver.read(4), b"one\n");
-        signal(&sender, which);
+        sender.signal(which);
         // The standard input is still open here.
         until("the sender has ended", || !sender.is_running());
         sender.finish().quiet(code);
@@ -50,7 +45,7 @@ fn a_sender_that_waits_for_room_can_be_interrupted() {
     let sender = Annulus::start(&["send", &name.0, "--create", "--capacity", "64k", file]);
     let first = annulus(&["recv", &name.0, "--wait", "-c", "1"]);
     assert_eq!(first.quiet(0).stdout, b"line\n");
-    signal(&sender, Signal::SIGINT);
+    sender.signal(Signal::SIGINT);
     let outcome = sender.finish();
     // It may have noticed first that its receiver has closed.
     assert!(matches!(outcome.code, Some(130 | 1)), "{outcome:?}");
@@ -66,7 +61,7 @@ fn a_receiver_that_waits_for_its_ring_can_be_interrupted() {
     until("the handlers are in place", || {
         catches(receiver.pid(), Signal::SIGINT)
     });
-    signal(&receiver, Signal::SIGINT);
+    receiver.signal(Signal::SIGINT);
     receiver.finish().quiet(130);
 }
 
@@ -80,10 +75,10 @@ fn a_receiver_whose_output_is_stuck_can_be_interrupted() {
     // More than the pipe and the receiver's buffer hold.
     sender.write(&b"a line that nobody reads\n".repeat(20_000));
     until("the receiver is stuck", || sleeps_in_pipe(receiver.pid()));
-    signal(&receiver, Signal::SIGINT);
+    receiver.signal(Signal::SIGINT);
     until("the receiver has ended", || !receiver.is_running());
     let outcome = receiver.finish();
-    outcome.says(130, &["SIGINT", "bytes"]);
+    outcome.says(130, &[&name.0, "SIGINT", "bytes"]);
     drop(stuck);
 }
 
@@ -94,7 +89,7 @@ fn a_killed_sender_is_7_for_a_receiver_that_waits_for_the_end() {
     sender.write(b"one\ntwo\n");
     let mut receiver = Annulus::start(&["recv", &name.0, "--wait", "-e"]);
     assert_eq!(receiver.read(8), b"one\ntwo\n");
-    signal(&sender, Signal::SIGKILL);
+    sender.signal(Signal::SIGKILL);
     receiver.finish().says(7, &["sender died"]);
     assert_eq!(sender.finish().code, None);
 }
@@ -106,7 +101,7 @@ fn a_killed_sender_is_7_instead_of_a_timeout() {
     sender.write(b"one\n");
     let mut receiver = Annulus::start(&["recv", &name.0, "--wait", "--timeout", "300ms"]);
     assert_eq!(receiver.read(4), b"one\n");
-    signal(&sender, Signal::SIGKILL);
+    sender.signal(Signal::SIGKILL);
     receiver.finish().says(7, &["sender died"]);
 }
 
@@ -117,7 +112,7 @@ fn a_killed_senders_successor_goes_on() {
     sender.write(b"one\n");
     let mut receiver = Annulus::start(&["recv", &name.0, "--wait", "-c", "3"]);
     assert_eq!(receiver.read(4), b"one\n");
-    signal(&sender, Signal::SIGKILL);
+    sender.signal(Signal::SIGKILL);
     assert_eq!(sender.finish().code, None);
     annulus_with(&["send", &name.0], b"two\nthree\n").quiet(0);
     assert_eq!(receiver.finish().quiet(0).stdout, b"two\nthree\n");
@@ -131,9 +126,9 @@ fn a_killed_receiver_is_7_for_a_sender_that_says_so() {
     let file = folder.path().join("file");
     std::fs::write(&file, "line\n".repeat(1_000_000)).expect("write");
     let file = file.to_str().expect("UTF-8");
-    signal(&receiver, Signal::SIGSTOP);
+    receiver.signal(Signal::SIGSTOP);
     let sender = Annulus::start(&["send", &name.0, "--on-death", "fail", file]);
-    signal(&receiver, Signal::SIGKILL);
+    receiver.signal(Signal::SIGKILL);
     sender.finish().says(7, &["receiver died"]);
     assert_eq!(receiver.finish().code, None);
 }

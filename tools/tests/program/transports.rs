@@ -1,12 +1,13 @@
 //! Every transport through the same two commands: what goes in comes out, who is killed is noticed, and nothing is left.
 
-use crate::harness::{Annulus, Name, annulus, annulus_with, until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::harness::{Annulus, Name, annulus, annulus_with, sweeping, until};
+use nix::sys::signal::Signal;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// Every scheme that has a name, and two more places for a ring.
 const WORDS: [&str; 14] = [
@@ -143,8 +144,20 @@ fn in_shm(url: &str) -> Vec<PathBuf> {
 }
 
 fn killed(process: Annulus) {
-    kill(Pid::from_raw(process.pid()), Signal::SIGKILL).expect("kill");
+    process.signal(Signal::SIGKILL);
     assert_eq!(process.finish().code, None);
+}
+
+/// Whether the process sleeps in a call that reads.
+fn is_asleep_in_read(pid: i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("syscall");
+    // The first word is the call's number: read(2), on each architecture. The second is the standard input.
+    let read = if cfg!(target_arch = "x86_64") {
+        "0 0x0 "
+    } else {
+        "63 0x0 "
+    };
+    call.starts_with(read)
 }
 
 /// Bytes that look random.
@@ -301,7 +314,7 @@ fn a_sender_that_is_not_accepted_gives_up_in_time_and_can_be_interrupted() {
         until("it waits", || {
             third.is_running() && threads(third.pid()) > 1
         });
-        kill(Pid::from_raw(third.pid()), Signal::SIGINT).expect("kill");
+        third.signal(Signal::SIGINT);
         until("it has ended", || !third.is_running());
         third.finish().quiet(130);
         first.write(b"again\n");
@@ -334,6 +347,7 @@ fn rm_leaves_what_is_in_use() {
 
 #[test]
 fn stale_names_are_listed_and_removed() {
+    let _sweeping = sweeping();
     for word in ["ring", "ring:sysv", "mq", "sysv", "classic", "sem"] {
         let channel = Channel::new(word);
         let mut receiver = channel.recv(&[]);
@@ -354,6 +368,128 @@ fn stale_names_are_listed_and_removed() {
         assert!(text.contains(&format!("removed {shown}")), "{word}: {text}");
         channel.is_gone();
     }
+}
+
+/// Those whose names go by themselves, when nobody needs them.
+const PASSING: [&str; 6] = ["ring", "ring:sysv", "mq", "sysv", "classic", "sem"];
+
+/// Whether somebody receives from the ring.
+fn has_receiver(ring: &Channel) -> bool {
+    let audit = annulus(&["audit", &ring.url]);
+    let text = String::from_utf8(audit.stdout).expect("UTF-8");
+    text.contains("receivers: ") && !text.contains("receivers: none")
+}
+
+/// What `rm --stale` says of the channel.
+fn rm_stale(channel: &Channel) -> Option<String> {
+    let listed = annulus(&["rm", "--stale"]);
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    let url = channel.url.strip_prefix("ring:a");
+    let url = url.map_or(channel.url.clone(), |name| format!("a{name}"));
+    let mut lines = text.lines();
+    lines
+        .find(|line| line.contains(&url))
+        .map(|line| line.replace(&url, "it"))
+}
+
+#[test]
+fn an_interrupted_maker_takes_along_what_nobody_came_to() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        for word in PASSING {
+            for command in ["recv", "send"] {
+                let channel = Channel::new(word);
+                let alone = Annulus::start(&[command, &channel.url, "--create"]);
+                until("it is there", || !in_shm(&channel.url).is_empty());
+                alone.signal(signal);
+                alone.finish_at_once().quiet(code);
+                channel.is_gone();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_to_be_kept_stays_when_its_maker_is_interrupted() {
+    let _sweeping = sweeping();
+    for word in ["ring", "ring:sysv", "mq", "sysv"] {
+        let channel = Channel::new(word);
+        let alone = channel.recv(&["--keep"]);
+        until("it is there", || !in_shm(&channel.url).is_empty());
+        alone.signal(Signal::SIGINT);
+        alone.finish_at_once().quiet(130);
+        assert_eq!(rm_stale(&channel), None, "{word}");
+        killed(channel.recv(&[]));
+        assert_eq!(rm_stale(&channel), None, "{word}");
+        annulus(&["rm", &channel.url]).quiet(0);
+    }
+}
+
+#[test]
+fn what_an_interrupted_sender_has_sent_stays() {
+    let _sweeping = sweeping();
+    for word in PASSING {
+        let channel = Channel::new(word);
+        let mut sender = Annulus::start(&["send", &channel.url, "--create"]);
+        sender.write(b"sent\nhalf");
+        until("it is sent", || is_asleep_in_read(sender.pid()));
+        sender.signal(Signal::SIGTERM);
+        sender.finish_at_once().quiet(143);
+        // Only of the textbook's buffers it isn't known whether a receiver was meant to come.
+        let listed = rm_stale(&channel).unwrap_or_default();
+        assert!(!listed.starts_with("removed"), "{word}: {listed}");
+        let received = annulus(&["recv", &channel.url, "-e"]);
+        assert_eq!(received.quiet(0).stdout, b"sent\n", "{word}");
+        channel.is_gone();
+    }
+}
+
+#[test]
+fn what_a_killed_maker_left_before_anybody_came_is_stale() {
+    let _sweeping = sweeping();
+    for word in PASSING {
+        let channel = Channel::new(word);
+        let alone = channel.recv(&[]);
+        // Of the semaphores all: where a process is killed while it makes one, the C library leaves a file without a name of ours.
+        let least = if word == "sem" { 4 } else { 1 };
+        until("it is there", || in_shm(&channel.url).len() >= least);
+        thread::sleep(Duration::from_millis(20));
+        // A ring that was made a moment ago is left to its maker until he is attached.
+        let is_ring = word.starts_with("ring");
+        until("it is attached", || !is_ring || has_receiver(&channel));
+        killed(alone);
+        assert_eq!(rm_stale(&channel).as_deref(), Some("removed it"), "{word}");
+        channel.is_gone();
+    }
+}
+
+#[test]
+fn the_end_of_an_empty_input_is_there_to_be_seen_until_it_is_swept_away() {
+    let _sweeping = sweeping();
+    for word in ["ring", "ring:sysv"] {
+        let channel = Channel::new(word);
+        annulus(&["send", &channel.url, "--create"]).quiet(0);
+        assert_eq!(annulus(&["recv", &channel.url, "-e"]).quiet(0).stdout, b"");
+        channel.is_gone();
+        annulus(&["send", &channel.url, "--create"]).quiet(0);
+        assert_eq!(rm_stale(&channel).as_deref(), Some("removed it"), "{word}");
+        channel.is_gone();
+        annulus(&["send", &channel.url, "--create", "--keep"]).quiet(0);
+        assert_eq!(rm_stale(&channel), None, "{word}");
+    }
+}
+
+#[test]
+fn a_lock_file_without_a_segment_is_swept_away() {
+    let _sweeping = sweeping();
+    let channel = Channel::new("ring:sysv");
+    let key = channel.url.rsplit_once("0x").expect("a key").1;
+    let lock = PathBuf::from(format!("/dev/shm/annulus.sysv-{key:0>8}.lock"));
+    for args in [&["rm", "--stale"][..], &["rm", &channel.url]] {
+        fs::write(&lock, "").expect("write");
+        annulus(args);
+        assert!(!lock.exists(), "{args:?}");
+    }
+    channel.is_gone();
 }
 
 #[test]
