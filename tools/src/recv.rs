@@ -39,7 +39,16 @@ pub fn run(args: &cli::Recv) -> Result<(), Failure> {
     let mut out = Output::new(args.len_prefixed)?;
     let result = inlet.pass_on(args.count.unwrap_or(u64::MAX), &mut out);
     // What was received is no longer in the channel: out with it, whatever else has happened.
-    out.finish().and(result)
+    let result = out.finish().and(result);
+    match inlet.receiver.lost() {
+        0 => result,
+        lost if args.no_loss => result.and(Err(Failure::Lost { lost })),
+        lost => {
+            // With nowhere to complain to, there is no more to do.
+            let _ = writeln!(io::stderr(), "annulus: {}", Failure::Lost { lost });
+            result
+        }
+    }
 }
 
 /// The channel's receiving end, with the user's patience.

@@ -2,20 +2,21 @@
 
 use crate::cli;
 use crate::exit::Failure;
-use annulus_transports::{Scheme, Stale, remove, stale};
+use annulus_transports::{Scheme, Stale, remove, remove_stale_in, stale};
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 /// Removes what was asked for, unless somebody living uses it or it is something else.
 pub fn run(args: &cli::Rm) -> Result<(), Failure> {
     match &args.name {
         Some(name) => Ok(remove(name)?),
-        None => remove_stale(),
+        None => remove_stale(&args.within),
     }
 }
 
 /// Removes what dead owners have left, and says for each what became of it. The first that cannot be removed is the failure,
 /// but all are tried.
-fn remove_stale() -> Result<(), Failure> {
+fn remove_stale(within: &[PathBuf]) -> Result<(), Failure> {
     let mut result = Ok(());
     for Stale { url, records, .. } in stale(&Scheme::ALL) {
         let line = match records {
@@ -34,8 +35,25 @@ fn remove_stale() -> Result<(), Failure> {
                 }
             },
         };
-        let written = io::stdout().write_all(line.as_bytes());
-        written.map_err(|error| Failure::output(error, 0))?;
+        say(&line)?;
+    }
+    for dir in within {
+        match remove_stale_in(dir) {
+            Ok(removed) => {
+                for path in removed {
+                    say(&format!("removed {}\n", path.display()))?;
+                }
+            }
+            Err(error) => {
+                let failure = Failure::input(&dir.display().to_string(), error);
+                result = result.and(Err(failure));
+            }
+        }
     }
     result
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    let written = io::stdout().write_all(line.as_bytes());
+    written.map_err(|error| Failure::output(error, 0))
 }

@@ -31,7 +31,7 @@ use crate::medium::{Carry, Medium};
 use crate::options::Options;
 use crate::place::Place;
 use crate::semaphore::{self, Semaphore};
-use annulus_channel::{Capabilities, Fault, OpenError, OpenReason, Order};
+use annulus_channel::{Boundaries, Capabilities, Fault, OpenError, OpenReason, Order};
 use nix::errno::Errno;
 use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
@@ -199,6 +199,8 @@ impl Carry for Sem {
         many_receivers: true,
         persistent: false,
         crosses_machines: false,
+        boundaries: Boundaries::Native,
+        max_record: None,
     };
     const PASSES: bool = true;
 

@@ -47,7 +47,7 @@ mod wait;
 mod way;
 
 pub use address::{Address, Kind, MAX_PATH};
-pub use file::remove_stale;
+pub use file::{remove_drafts, remove_stale};
 pub use handle::{Receiver, Sender};
 pub use link::End;
 pub use listen::Listener;

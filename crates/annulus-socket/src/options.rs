@@ -254,8 +254,10 @@ impl SocketOptions {
                 };
             }
             Kind::Udp => {
-                // The longest datagram has to fit.
-                room = room.map(|room| room.max(4 * udp::LONGEST));
+                // The longest datagram has to fit, as far as the system allows.
+                let allowed = limits::sysctl("net.core.rmem_max").unwrap_or(u64::MAX);
+                let least = (4 * udp::LONGEST).min(allowed as usize);
+                room = room.map(|room| room.max(least));
                 if room.is_none() {
                     limits::widen_receive_room(fd, UDP_ROOM);
                 }

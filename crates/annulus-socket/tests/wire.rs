@@ -56,7 +56,7 @@ fn what_udp_doubles_or_reorders_does_not_reach_the_receiver() {
         hand.send(&datagram(3, 7, number.into(), &[number]))
             .unwrap();
     }
-    // Of another channel, of no kind, and too short to be anything.
+    // Of another channel, of no kind, and too short to be anything: foreign.
     hand.send(&datagram(3, 8, 9, b"foreign")).unwrap();
     hand.send(&datagram(99, 7, 9, b"")).unwrap();
     hand.send(b"").unwrap();
@@ -68,8 +68,38 @@ fn what_udp_doubles_or_reorders_does_not_reach_the_receiver() {
         got.extend(&record);
     }
     assert_eq!(got, [2, 3, 5, 6]);
-    hand.send(&datagram(4, 7, 0, b"")).unwrap();
+    assert_eq!((rx.lost(), rx.foreign()), (2, 3));
+    // The goodbye tells of two more that never came.
+    hand.send(&datagram(4, 7, 8, b"")).unwrap();
     assert_eq!(rx.recv(&mut record), Err(RecvError::Disconnected));
+    assert_eq!((rx.lost(), rx.foreign()), (4, 3));
+}
+
+#[test]
+fn a_udp_listener_hears_nobody_who_does_not_greet() {
+    let listener = SocketOptions::new()
+        .listen(&Place::new(Kind::Udp).address())
+        .unwrap();
+    let hand = UdpSocket::bind("127.0.0.1:0").unwrap();
+    hand.connect(port(listener.address())).unwrap();
+    let accept = || {
+        let soon = Instant::now() + Duration::from_millis(50);
+        listener.accept_deadline::<Receiver>(soon).unwrap_err()
+    };
+    let mut foreign = greeting(1, Kind::Udp as u8, 100);
+    foreign[0] = b'A';
+    hand.send(&datagram(1, 7, 0, &foreign)).unwrap();
+    assert_eq!(accept().reason, OpenReason::TimedOut);
+    hand.set_nonblocking(true).unwrap();
+    assert!(hand.recv(&mut [0; 100]).is_err(), "nobody answers");
+
+    // One of another version is told so.
+    let mut later = greeting(1, Kind::Udp as u8, 100);
+    later[7] = b'2';
+    hand.send(&datagram(1, 7, 0, &later)).unwrap();
+    let refused = accept().to_string();
+    assert!(refused.contains("annulus1"), "{refused}");
+    assert!(refused.contains("annulus2"), "{refused}");
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub use open::{open_receiver, open_sender};
 pub use options::{Options, Side};
 #[cfg(feature = "pipe")]
 pub use pipe::{pipe_receiver, pipe_sender};
+#[cfg(all(feature = "pipe", feature = "socket"))]
+pub use remove::remove_stale_in;
 pub use remove::{Stale, remove, stale};
 pub use url::{Scheme, Url};
 

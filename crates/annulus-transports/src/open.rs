@@ -1,7 +1,7 @@
 //! Opening: from a name to the transport that knows it.
 
 use crate::error::OpenError;
-use crate::options::Options;
+use crate::options::{Options, Side};
 use crate::url::{Scheme, Url};
 use crate::{BoxedReceiver, BoxedSender, ring};
 use std::thread;
@@ -16,7 +16,7 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 ///
 /// [`OpenError`] says what was expected and what was found.
 pub fn open_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
-    options.check(url)?;
+    options.check(url, Side::Sender)?;
     waiting(options, || match url {
         Url::Ring(location) => ring::sender(location, options),
         Url::Pipe => Err(nameless(url)),
@@ -42,7 +42,7 @@ pub fn open_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenErro
 ///
 /// As [`open_sender`].
 pub fn open_receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, OpenError> {
-    options.check(url)?;
+    options.check(url, Side::Receiver)?;
     waiting(options, || match url {
         Url::Ring(location) => ring::receiver(location, options),
         Url::Pipe => Err(nameless(url)),

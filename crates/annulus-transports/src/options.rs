@@ -59,7 +59,9 @@ impl Options {
         self
     }
 
-    /// How much a new channel holds, in bytes. Where the channel is made of slots, as many as that makes.
+    /// How much a new channel holds, in bytes. Where the channel is made of slots, as many as that makes. For a FIFO, the size
+    /// of the pipe, which its receiver says; the kernel rounds it up. For a socket, what the kernel holds for this end, which
+    /// either end says.
     pub fn capacity(&mut self, bytes: usize) -> &mut Self {
         self.capacity = Some(bytes);
         self
@@ -72,7 +74,9 @@ impl Options {
         self
     }
 
-    /// The permissions of a new channel's name, less the umask. 0600 if not set. Not for TCP and UDP.
+    /// The permissions of a new channel's name, less the umask. 0600 if not set. Not for TCP and UDP. A FIFO or a Unix
+    /// socket has exactly these, by its receiver; if somebody else may write to a socket then, whoever connects is let in,
+    /// whatever user it is.
     pub fn mode(&mut self, mode: u32) -> &mut Self {
         self.mode = Some(mode);
         self
@@ -105,10 +109,11 @@ impl Options {
     }
 
     /// Refuses what means nothing for this channel.
-    pub(crate) fn check(&self, url: &Url) -> Result<(), OpenError> {
+    pub(crate) fn check(&self, url: &Url, side: Side) -> Result<(), OpenError> {
         let scheme = url.scheme();
         let queue = matches!(scheme, Scheme::Mq | Scheme::Sysv);
         let buffer = matches!(scheme, Scheme::Classic | Scheme::Sem);
+        let sends = side == Side::Sender;
         let unfit = [
             (
                 "kind",
@@ -122,18 +127,23 @@ impl Options {
             ),
             (
                 "create",
-                self.create && is_met(scheme),
+                self.create && scheme.is_met(),
                 "its receiver creates it, always",
             ),
             (
                 "mode",
-                self.mode.is_some() && matches!(scheme, Scheme::Tcp | Scheme::Udp | Scheme::Fifo),
+                self.mode.is_some() && matches!(scheme, Scheme::Tcp | Scheme::Udp),
                 "it has no permissions to choose",
             ),
             (
+                "mode",
+                self.mode.is_some() && scheme.is_met() && sends,
+                "its receiver chooses them",
+            ),
+            (
                 "capacity",
-                self.capacity.is_some() && scheme.is_socket(),
-                "the system decides how much it holds",
+                self.capacity.is_some() && scheme == Scheme::Fifo && sends,
+                "its receiver chooses how much it holds",
             ),
             (
                 "max_record",
@@ -150,9 +160,4 @@ impl Options {
             None => Ok(()),
         }
     }
-}
-
-/// Whether the receiver makes it and the sender comes to it.
-pub(crate) fn is_met(scheme: Scheme) -> bool {
-    scheme.is_socket() || scheme == Scheme::Fifo
 }

@@ -8,6 +8,11 @@ use crate::error::OpenError;
 use crate::url::{Scheme, Url};
 use annulus::{Inspector, Location, RingInfo};
 use std::fs;
+#[cfg(all(feature = "pipe", feature = "socket"))]
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Where POSIX shared memory has its names.
 const SHM_DIR: &str = "/dev/shm";
@@ -51,7 +56,8 @@ pub fn remove(url: &Url) -> Result<(), OpenError> {
 }
 
 /// What dead owners have left on this machine, of the given schemes: found by its names, where a transport's names are in
-/// one place. FIFOs, sockets, spool files and rings in files are where their owners put them, and are not looked for.
+/// one place. FIFOs, sockets, spool files and rings in files are where their owners put them, and are not looked for; for
+/// FIFOs and sockets see [`remove_stale_in`].
 pub fn stale(schemes: &[Scheme]) -> Vec<Stale> {
     let mut found = Vec::new();
     if schemes.contains(&Scheme::Ring) {
@@ -64,6 +70,32 @@ pub fn stale(schemes: &[Scheme]) -> Vec<Stale> {
     found.retain(|stale| schemes.contains(&stale.url.scheme()));
     found.sort_by_key(|stale| stale.url.to_string());
     found
+}
+
+/// Removes from a directory what the killed have left there, and returns what was removed: FIFOs, with the drafts of those
+/// who were killed while they made one, and the drafts of Unix sockets. A Unix socket that has its name stays: nothing tells
+/// ours from another program's, and whoever listens there next replaces it.
+///
+/// ```
+/// use annulus_transports::remove_stale_in;
+///
+/// let dir = std::env::temp_dir().join(format!("annulus-left-in-{}", std::process::id()));
+/// std::fs::create_dir(&dir)?;
+/// drop(std::os::unix::net::UnixListener::bind(dir.join(".annulus.socket-7"))?);
+/// assert_eq!(remove_stale_in(&dir)?, [dir.join(".annulus.socket-7")]);
+/// # std::fs::remove_dir(&dir)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of reading the directory.
+#[cfg(all(feature = "pipe", feature = "socket"))]
+pub fn remove_stale_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut removed = annulus_pipe::remove_stale(dir)?;
+    removed.extend(annulus_socket::remove_drafts(dir)?);
+    removed.sort();
+    Ok(removed)
 }
 
 fn rings() -> Vec<Stale> {

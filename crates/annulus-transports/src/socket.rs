@@ -9,8 +9,9 @@ use crate::options::Options;
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender};
 use annulus::{WhenClosed, WhenDead};
+use annulus_channel::Receiver as _;
 use annulus_channel::{
-    Capabilities, Fault, OpenReason, Order, RecvError, RecvTimeoutError, TryRecvError,
+    Boundaries, Capabilities, Fault, OpenReason, Order, RecvError, RecvTimeoutError, TryRecvError,
 };
 use annulus_socket::{Address, Listener, Receiver, Sender, SocketOptions};
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Op
         options: settle(options),
         listener: Some(listener),
         connection: None,
+        lost: 0,
         past_close: options.when_closed == Some(WhenClosed::Wait),
         past_death: options.when_dead == Some(WhenDead::Wait),
     };
@@ -58,6 +60,13 @@ fn settle(options: &Options) -> SocketOptions {
     let mut socket = SocketOptions::new();
     if let Some(mode) = options.mode {
         socket.mode(mode);
+        // Then the file's rights say who may come.
+        if mode & 0o022 != 0 {
+            socket.any_user();
+        }
+    }
+    if let Some(bytes) = options.capacity {
+        socket.buffer(bytes);
     }
     if let Some(bytes) = options.max_record {
         socket.max_record(bytes);
@@ -83,6 +92,8 @@ struct Accepting {
     /// Nothing while there is a connection, if it is the only one.
     listener: Option<Listener>,
     connection: Option<Receiver>,
+    /// What the connections before this one have lost.
+    lost: u64,
     past_close: bool,
     past_death: bool,
 }
@@ -143,7 +154,8 @@ impl Accepting {
         };
         match goes_on {
             true => {
-                self.connection = None;
+                let gone = self.connection.take();
+                self.lost += gone.map_or(0, |gone| gone.lost());
                 Ok(())
             }
             false => Err(end),
@@ -201,6 +213,10 @@ impl annulus_channel::Receiver for Accepting {
         }
     }
 
+    fn lost(&self) -> u64 {
+        self.lost + self.connection.as_ref().map_or(0, |it| it.lost())
+    }
+
     fn capabilities(&self) -> Capabilities {
         match &self.connection {
             Some(connection) => connection.capabilities(),
@@ -212,6 +228,12 @@ impl annulus_channel::Receiver for Accepting {
                 many_receivers: false,
                 persistent: false,
                 crosses_machines: matches!(self.address, Address::Tcp(_) | Address::Udp(_)),
+                boundaries: match self.address {
+                    Address::UnixStream(_) | Address::Tcp(_) => Boundaries::Framed,
+                    _ => Boundaries::Native,
+                },
+                // The sender has a say in it.
+                max_record: None,
             },
         }
     }

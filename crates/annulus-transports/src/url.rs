@@ -46,7 +46,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// What the longest record is, and the setting that changes it, for an error to say.
+    /// What decides on the longest record, and the setting that changes it, for an error to say. The number is each
+    /// channel's own: [`Capabilities::max_record`](annulus_channel::Capabilities::max_record).
     pub fn record_limit(self) -> &'static str {
         match self {
             Self::Ring => "half the ring, less 8 bytes (--capacity, when it is created)",
@@ -101,6 +102,11 @@ impl Scheme {
             self,
             Self::Unix | Self::UnixSeqpacket | Self::UnixDgram | Self::Tcp | Self::Udp
         )
+    }
+
+    /// Whether the receiver makes it, unasked, and the sender comes to it.
+    pub fn is_met(self) -> bool {
+        self.is_socket() || self == Self::Fifo
     }
 
     /// How a name of this scheme looks.

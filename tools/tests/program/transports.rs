@@ -6,7 +6,9 @@ use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Every scheme that has a name, and two more places for a ring.
 const WORDS: [&str; 14] = [
@@ -195,6 +197,104 @@ fn a_few_records_pass_over_udp() {
     assert_eq!(outcome.quiet(0).stdout, b"one\ntwo\nthree\n");
 }
 
+/// What a receiver that is stopped misses of so many records, all but the last one sent meanwhile; its exit code and its words.
+fn missed(more: &[&str], records: usize) -> (usize, Option<i32>, String) {
+    let channel = Channel::new("udp");
+    let receiver = channel.recv(&[&["-e", "--len-prefixed"], more].concat());
+    let mut sender = channel.send(&["--len-prefixed"]);
+    let record = |byte| [&1000_u32.to_le_bytes()[..], &[byte; 1000]].concat();
+    sender.write(&record(0));
+    let pid = Pid::from_raw(receiver.pid());
+    let mut receiver = receiver;
+    assert_eq!(receiver.read(1004), record(0));
+    kill(pid, Signal::SIGSTOP).expect("kill");
+    // More than any receive buffer here holds.
+    for _ in 0..records - 2 {
+        sender.write(&record(1));
+    }
+    until("all is sent", || unread(sender.pid()) == 0);
+    kill(pid, Signal::SIGCONT).expect("kill");
+    // Once there is room again, the last one comes.
+    let mut stdout = receiver.take_stdout();
+    let (heard, hear) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        let (mut bytes, mut came) = ([0; 1004], 1);
+        while std::io::Read::read_exact(&mut stdout, &mut bytes).is_ok() {
+            came += 1;
+            let _ = heard.send(());
+        }
+        came
+    });
+    while hear
+        .recv_timeout(std::time::Duration::from_millis(500))
+        .is_ok()
+    {}
+    sender.write_and_finish(&record(2));
+    let outcome = receiver.finish();
+    (
+        reading.join().expect("it reads"),
+        outcome.code,
+        outcome.stderr,
+    )
+}
+
+/// How many bytes wait in the pipe that is a process's standard input.
+fn unread(pid: i32) -> usize {
+    let stdin = fs::File::open(format!("/proc/{pid}/fd/0")).expect("its standard input");
+    let mut count = 0;
+    // SAFETY: FIONREAD writes one int, to which the pointer leads.
+    let done = unsafe { nix::libc::ioctl(stdin.as_raw_fd(), nix::libc::FIONREAD, &raw mut count) };
+    assert_eq!(done, 0);
+    usize::try_from(count).expect("a count")
+}
+
+#[test]
+fn what_udp_loses_is_counted() {
+    const RECORDS: usize = 12_000;
+    let (came, code, words) = missed(&[], RECORDS);
+    assert!(came < RECORDS, "{came}");
+    assert_eq!(code, Some(0), "{words}");
+    let lost = RECORDS - came;
+    assert_eq!(
+        words,
+        format!("annulus: {lost} records were lost on the way\n")
+    );
+
+    let (came, code, words) = missed(&["--no-loss"], RECORDS);
+    assert_eq!(code, Some(1), "{words}");
+    let lost = RECORDS - came;
+    assert_eq!(
+        words,
+        format!("annulus: {lost} records were lost on the way\n")
+    );
+}
+
+/// `ANNULUS_FILE_BYTES` as above.
+#[test]
+fn a_file_goes_through_udp_at_a_pace_that_its_receiver_follows() {
+    let size = std::env::var("ANNULUS_FILE_BYTES").ok();
+    let size = size.map_or(2_000_000, |size| size.parse().expect("a number"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    let bytes = noise(size);
+    fs::write(&file, &bytes).expect("write");
+    let channel = Channel::new("udp");
+    let receiver = channel.recv(&["-e", "--no-loss"]).finish_later();
+    let file = file.to_str().expect("UTF-8");
+    let start = Instant::now();
+    let args = ["--chunk", "8000", "--rate", "1000", file];
+    channel.send(&args).finish().quiet(0);
+    let least = (size / 8000 - 3) as f64 / 1000.0;
+    assert!(
+        start.elapsed().as_secs_f64() >= least,
+        "{:?}",
+        start.elapsed()
+    );
+    let outcome = receiver.join().expect("the receiver's end");
+    outcome.quiet(0);
+    assert!(outcome.stdout == bytes);
+}
+
 impl Annulus {
     fn write_and_finish(mut self, bytes: &[u8]) {
         self.write(bytes);
@@ -354,6 +454,40 @@ fn stale_names_are_listed_and_removed() {
         assert!(text.contains(&format!("removed {shown}")), "{word}: {text}");
         channel.is_gone();
     }
+}
+
+#[test]
+fn what_was_left_in_a_directory_is_listed_and_removed() {
+    let channel = Channel::new("fifo");
+    let mut receiver = channel.recv(&[]);
+    let mut sender = channel.send(&[]);
+    sender.write(b"hello\n");
+    assert_eq!(receiver.read(6), b"hello\n");
+    let folder = channel.folder.path();
+    let left = folder.join(".annulus.socket-7");
+    drop(std::os::unix::net::UnixListener::bind(&left).expect("a socket"));
+    let within = folder.to_str().expect("UTF-8");
+    let listed = annulus(&["rm", "--stale", "--within", within]);
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    assert!(
+        text.contains(&format!("removed {}\n", left.display())),
+        "{text}"
+    );
+    let fifo = format!("removed {}\n", folder.join("channel").display());
+    assert!(!text.contains(&fifo), "{text}");
+    killed(sender);
+    killed(receiver);
+    let listed = annulus(&["rm", "--stale", "--within", within]);
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    assert!(text.contains(&fifo), "{text}");
+    channel.is_gone();
+    let nowhere = annulus(&["rm", "--stale", "--within", "/no/such/place"]);
+    assert_eq!(nowhere.code, Some(1), "{}", nowhere.stderr);
+    assert!(
+        nowhere.stderr.contains("/no/such/place"),
+        "{}",
+        nowhere.stderr
+    );
 }
 
 #[test]
