@@ -74,8 +74,13 @@ pub(crate) fn os(call: &'static str, errno: Errno) -> OpenReason {
                 needed: limit.saturating_add(1),
             }
         }
-        Errno::ENOENT | Errno::ECONNREFUSED => OpenReason::NotFound,
-        Errno::EADDRINUSE | Errno::EEXIST => OpenReason::Exists,
+        Errno::ENOENT => OpenReason::NotFound,
+        Errno::ECONNREFUSED => OpenReason::Refused,
+        Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN | Errno::ENETDOWN => {
+            OpenReason::Unreachable
+        }
+        Errno::EADDRINUSE => OpenReason::AddressInUse,
+        Errno::EEXIST => OpenReason::Exists,
         Errno::EACCES | Errno::EPERM => OpenReason::Permission,
         errno => OpenReason::Os {
             call,

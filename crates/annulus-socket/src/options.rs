@@ -313,8 +313,9 @@ impl SocketOptions {
     /// # Errors
     ///
     /// [`OpenReason::Exists`] if somebody listens there, or something else has the path;
+    /// [`OpenReason::AddressInUse`] if somebody has the port; [`OpenReason::UnknownHost`];
     /// [`OpenReason::Limit`] if the path is too long or a buffer too large;
-    /// [`OpenReason::Permission`], [`OpenReason::NotFound`] (the directory, the host) and
+    /// [`OpenReason::Permission`], [`OpenReason::NotFound`] (the directory) and
     /// [`OpenReason::Os`] as the system says.
     pub fn listen(&self, address: &Address) -> Result<crate::Listener, OpenError> {
         crate::Listener::bind(self, address)

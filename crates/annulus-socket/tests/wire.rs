@@ -134,7 +134,7 @@ fn a_udp_listener_becomes_one_channel() {
     let late = SocketOptions::new()
         .connect::<Sender>(listener.address())
         .unwrap_err();
-    assert_eq!(late.reason, OpenReason::NotFound);
+    assert_eq!(late.reason, OpenReason::Refused);
 }
 
 #[test]
@@ -224,6 +224,14 @@ fn limits_are_named_with_their_numbers() {
             "{error}"
         );
     }
+    for kind in common::KINDS {
+        let address = Place::new(kind).address();
+        let error = SocketOptions::new()
+            .buffer(1 << 40)
+            .listen(&address)
+            .unwrap_err();
+        assert!(matches!(error.reason, OpenReason::Limit { .. }), "{error}");
+    }
     let error = SocketOptions::new()
         .max_record(1 << 40)
         .pair(Kind::UnixSeqpacket)
@@ -273,5 +281,61 @@ fn the_longest_record_is_what_both_ends_can_do_with() {
         });
         let _rx: Receiver = listener.accept().unwrap();
         assert_eq!(far.join().unwrap(), 777, "{kind}");
+    }
+}
+
+#[test]
+fn each_way_not_to_be_there_has_its_own_reason() {
+    let options = SocketOptions::new();
+    let connect = |address: &Address| options.connect::<Sender>(address).unwrap_err();
+    // A port that was free a moment ago.
+    let free = |kind| {
+        let listener = options.listen(&Place::new(kind).address()).unwrap();
+        listener.address().clone()
+    };
+    for kind in [Kind::Tcp, Kind::Udp] {
+        let refused = connect(&free(kind));
+        assert_eq!(refused.reason, OpenReason::Refused);
+        assert!(
+            refused
+                .to_string()
+                .ends_with("nobody listens there (connection refused)"),
+            "{refused}"
+        );
+    }
+    let place = Place::new(Kind::UnixStream);
+    assert_eq!(connect(&place.address()).reason, OpenReason::NotFound);
+    drop(std::os::unix::net::UnixListener::bind(place.path()).unwrap());
+    assert_eq!(connect(&place.address()).reason, OpenReason::Refused);
+
+    // RFC 6761: no such name ever has an address.
+    let nowhere = Address::Tcp("no-such-host.invalid:7000".into());
+    let soon = Instant::now() + Duration::from_secs(60);
+    let late = options
+        .connect_deadline::<Sender>(&nowhere, soon)
+        .unwrap_err();
+    for unknown in [
+        connect(&nowhere),
+        late,
+        options.listen(&nowhere).unwrap_err(),
+    ] {
+        assert!(
+            matches!(unknown.reason, OpenReason::UnknownHost { .. }),
+            "{unknown}"
+        );
+        assert!(
+            unknown.to_string().contains(":7000: unknown host ("),
+            "{unknown}"
+        );
+    }
+
+    for kind in [Kind::Tcp, Kind::Udp] {
+        let first = options.listen(&Place::new(kind).address()).unwrap();
+        let second = options.listen(first.address()).unwrap_err();
+        assert_eq!(second.reason, OpenReason::AddressInUse);
+        assert!(
+            second.to_string().ends_with("the address is in use"),
+            "{second}"
+        );
     }
 }
