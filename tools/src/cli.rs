@@ -91,7 +91,7 @@ const NEW: &str =
 pub struct Channel {
     /// The channel. A ring: NAME or ring:NAME in shared memory, /PATH, ./PATH or file:PATH in a file,
     /// ring:sysv:KEY in System V shared memory. Another transport: fifo:PATH, unix:PATH, unix-seqpacket:PATH,
-    /// unix-dgram:PATH, tcp:HOST:PORT, udp:HOST:PORT, mq:/NAME, sysv:KEY, classic:NAME, sem:NAME, spool:PATH.
+    /// unix-dgram:PATH, tcp:HOST:PORT, tls:HOST:PORT, udp:HOST:PORT, mq:/NAME, sysv:KEY, classic:NAME, sem:NAME, spool:PATH.
     pub name: Url,
 
     /// Create the channel if it is not there. A socket needs no such word: its receiver creates it.
@@ -129,7 +129,23 @@ pub struct Channel {
     /// By default `recv -e` fails, and everyone else waits, where a next one can come.
     #[arg(long, value_name = "REACTION")]
     pub on_death: Option<OnDeath>,
+
+    /// For tls: the certificates of the authorities that the other end's has to be signed by, in PEM.
+    #[arg(long, value_name = "FILE", requires_all = ["cert", "key"], help_heading = TLS)]
+    pub ca: Option<PathBuf>,
+
+    /// For tls: our own certificate, with those between it and the authority. That of `recv` is for the HOST by which it is
+    /// asked for.
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"], help_heading = TLS)]
+    pub cert: Option<PathBuf>,
+
+    /// For tls: our own certificate's key.
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "cert"], help_heading = TLS)]
+    pub key: Option<PathBuf>,
 }
+
+/// The heading of what TLS needs.
+const TLS: &str = "Options for tls:HOST:PORT (if the program was built with the feature tls)";
 
 impl Channel {
     /// Refuses what only a new channel heeds where none is created.

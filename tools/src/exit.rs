@@ -166,6 +166,7 @@ fn open_exit(error: &OpenError) -> Exit {
         OpenError::Attach(_, AttachError::Corrupt { .. }) => Exit::Mismatch,
         OpenError::Transport(error) => match error.reason {
             OpenReason::Name { .. } => Exit::Usage,
+            OpenReason::UnknownHost { .. } => Exit::NoSuchRing,
             OpenReason::Mismatch { .. } => Exit::Mismatch,
             OpenReason::Permission | OpenReason::Stranger { .. } => Exit::Permission,
             _ => Exit::Failure,

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::signals::{self, UntilCaught};
 use crate::wait::Wait;
 use annulus_channel::RecvTimeoutError;
-use annulus_transports::{BoxedReceiver, Side, Url, WhenClosed, WhenDead, open_receiver};
+use annulus_transports::{BoxedReceiver, Side, Url, WhenClosed, WhenDead, open_receiver_at};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -31,9 +31,15 @@ pub fn run(args: &cli::Recv) -> Result<(), Failure> {
     options.when_closed(when_closed);
     options.when_dead(args.channel.when_dead(when_dead));
     let url = &args.channel.name;
+    let (receiver, at) = attach(&args.channel, &options, open_receiver_at)?;
+    if at != *url {
+        // With nowhere to say it, nobody can come.
+        writeln!(io::stderr(), "annulus: listening on {at}")
+            .map_err(|error| Failure::input("standard error", error))?;
+    }
     let mut inlet = Inlet {
         url,
-        receiver: attach(&args.channel, &options, open_receiver)?,
+        receiver,
         timeout: args.channel.timeout,
     };
     let mut out = Output::new(args.len_prefixed)?;

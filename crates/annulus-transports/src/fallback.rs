@@ -164,6 +164,7 @@ fn fitting(url: &Url, options: &Options, side: Side) -> Options {
             "mode" => fitting.mode = None,
             "capacity" => fitting.capacity = None,
             "max_record" => fitting.max_record = None,
+            "tls" => fitting.tls = None,
             _ => fitting.create = false,
         }
     }

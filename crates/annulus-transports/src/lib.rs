@@ -44,7 +44,7 @@ pub use annulus::{Kind, Location, WhenClosed, WhenDead};
 pub use annulus_channel::{Receiver, Sender};
 pub use error::OpenError;
 pub use fallback::{Channel, Chosen, NoneChosen, fallback};
-pub use open::{open_receiver, open_sender};
+pub use open::{open_receiver, open_receiver_at, open_sender};
 pub use options::{Options, Side};
 #[cfg(feature = "pipe")]
 pub use pipe::{pipe_receiver, pipe_sender};

@@ -3,6 +3,7 @@
 use crate::error::OpenError;
 use crate::url::{Scheme, Url};
 use annulus::{Kind, WhenClosed, WhenDead};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The two ends of a channel.
@@ -39,6 +40,16 @@ pub struct Options {
     pub(crate) wait: Option<Duration>,
     pub(crate) when_dead: Option<WhenDead>,
     pub(crate) when_closed: Option<WhenClosed>,
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// The files of one end under TLS.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nobody reads them"))]
+pub(crate) struct TlsFiles {
+    pub(crate) authority: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Options {
@@ -108,6 +119,23 @@ impl Options {
         self
     }
 
+    /// Who this end is under TLS, and whom it trusts, by files of PEM: the certificate of the authority, or several; its own, with
+    /// those between it and the authority; and its key. For `tls:` alone, where either end has to say it. The certificate of the end
+    /// that receives has to be for the host by which it is asked for.
+    pub fn tls(
+        &mut self,
+        authority: impl Into<PathBuf>,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> &mut Self {
+        self.tls = Some(TlsFiles {
+            authority: authority.into(),
+            certificate: certificate.into(),
+            key: key.into(),
+        });
+        self
+    }
+
     /// Refuses what means nothing for this channel.
     pub(crate) fn check(&self, url: &Url, side: Side) -> Result<(), OpenError> {
         let scheme = url.scheme();
@@ -132,7 +160,7 @@ impl Options {
             ),
             (
                 "mode",
-                self.mode.is_some() && matches!(scheme, Scheme::Tcp | Scheme::Udp),
+                self.mode.is_some() && matches!(scheme, Scheme::Tcp | Scheme::Tls | Scheme::Udp),
                 "it has no permissions to choose",
             ),
             (
@@ -144,6 +172,11 @@ impl Options {
                 "capacity",
                 self.capacity.is_some() && scheme == Scheme::Fifo && sends,
                 "its receiver chooses how much it holds",
+            ),
+            (
+                "tls",
+                self.tls.is_some() && scheme != Scheme::Tls,
+                "only tls: has certificates",
             ),
             (
                 "max_record",

@@ -38,7 +38,7 @@ pub struct Stale {
 pub fn remove(url: &Url) -> Result<(), OpenError> {
     match url {
         Url::Ring(location) => Ok(annulus::remove(location)?),
-        Url::Pipe | Url::Tcp(_) | Url::Udp(_) => Err(OpenError::Unfit {
+        Url::Pipe | Url::Tcp(_) | Url::Tls(_) | Url::Udp(_) => Err(OpenError::Unfit {
             url: url.clone(),
             reason: "it leaves nothing to remove",
         }),

@@ -13,6 +13,8 @@ use annulus_channel::Receiver as _;
 use annulus_channel::{
     Boundaries, Capabilities, Fault, OpenReason, Order, RecvError, RecvTimeoutError, TryRecvError,
 };
+#[cfg(feature = "tls")]
+use annulus_socket::Tls;
 use annulus_socket::{Address, Listener, Receiver, Sender, SocketOptions};
 use std::time::{Duration, Instant};
 
@@ -24,24 +26,34 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
     let address = address(url);
-    let sender: Sender = match (options.wait, &address) {
-        (Some(limit), _) => settle(options).connect_deadline(&address, Instant::now() + limit)?,
+    let socket = settle(url, options)?;
+    let sender: Result<Sender, _> = match (options.wait, &address) {
+        (Some(limit), _) => socket.connect_deadline(&address, Instant::now() + limit),
         // A machine that does not answer cannot be told from one that will.
-        (None, Address::Udp(_)) => {
-            settle(options).connect_deadline(&address, Instant::now() + PATIENCE)?
-        }
-        (None, _) => settle(options).connect(&address)?,
+        (None, Address::Udp(_)) => socket.connect_once(&address, Instant::now() + PATIENCE),
+        (None, _) => socket.connect(&address),
     };
-    Ok(Box::new(sender))
+    Ok(Box::new(sender.map_err(|error| named(url, error))?))
 }
 
-pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, OpenError> {
-    let address = address(url);
-    let listener = settle(options).listen(&address)?;
+/// The error under the name that was asked for: to the adapter, `tls:` is `tcp:` with an option.
+fn named(url: &Url, error: annulus_channel::OpenError) -> annulus_channel::OpenError {
+    match url {
+        Url::Tls(_) => annulus_channel::OpenError::new(url, error.reason),
+        _ => error,
+    }
+}
+
+/// The receiving end, and where it listens.
+pub(crate) fn receiver(url: &Url, options: &Options) -> Result<(BoxedReceiver, Url), OpenError> {
+    let socket = settle(url, options)?;
+    let listener = socket.listen(&address(url));
+    let listener = listener.map_err(|error| named(url, error))?;
+    let at = found(url, listener.address());
     let mut accepting = Accepting {
         // With the port that was found where none was asked for.
         address: listener.address().clone(),
-        options: settle(options),
+        options: socket,
         listener: Some(listener),
         connection: None,
         lost: 0,
@@ -53,11 +65,56 @@ pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Op
             return Err(annulus_channel::OpenError::new(url, OpenReason::TimedOut).into());
         }
     }
-    Ok(Box::new(accepting))
+    Ok((Box::new(accepting), at))
 }
 
-fn settle(options: &Options) -> SocketOptions {
+/// The name by which senders find it: with the port that was found, if none was asked for.
+fn found(url: &Url, address: &Address) -> Url {
+    match (url, address) {
+        (Url::Tcp(asked), Address::Tcp(at)) if has_no_port(asked) => Url::Tcp(at.clone()),
+        (Url::Tls(asked), Address::Tcp(at)) if has_no_port(asked) => {
+            // The certificate is for the host that was asked for.
+            let host = asked.rsplit_once(':').map_or("", |(host, _)| host);
+            let port = at.rsplit_once(':').map_or("", |(_, port)| port);
+            Url::Tls(format!("{host}:{port}"))
+        }
+        (Url::Udp(asked), Address::Udp(at)) if has_no_port(asked) => Url::Udp(at.clone()),
+        _ => url.clone(),
+    }
+}
+
+fn has_no_port(place: &str) -> bool {
+    let port = place.rsplit_once(':').map(|(_, port)| port);
+    port.and_then(|port| port.parse::<u16>().ok()) == Some(0)
+}
+
+/// Puts it under TLS, if it is to be.
+fn secure(socket: &mut SocketOptions, url: &Url, options: &Options) -> Result<(), OpenError> {
+    if !matches!(url, Url::Tls(_)) {
+        return Ok(());
+    }
+    #[cfg(feature = "tls")]
+    match &options.tls {
+        Some(files) => {
+            let tls = Tls::from_files(&files.authority, &files.certificate, &files.key)?;
+            socket.tls(tls);
+            Ok(())
+        }
+        None => Err(OpenError::Unfit {
+            url: url.clone(),
+            reason: "it needs the files of an authority, of a certificate and of its key",
+        }),
+    }
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = (socket, options);
+        Err(crate::open::left_out(url))
+    }
+}
+
+fn settle(url: &Url, options: &Options) -> Result<SocketOptions, OpenError> {
     let mut socket = SocketOptions::new();
+    secure(&mut socket, url, options)?;
     if let Some(mode) = options.mode {
         socket.mode(mode);
         // Then the file's rights say who may come.
@@ -71,7 +128,7 @@ fn settle(options: &Options) -> SocketOptions {
     if let Some(bytes) = options.max_record {
         socket.max_record(bytes);
     }
-    socket
+    Ok(socket)
 }
 
 fn address(url: &Url) -> Address {
@@ -79,7 +136,7 @@ fn address(url: &Url) -> Address {
         Url::Unix(path) => Address::UnixStream(path.clone()),
         Url::UnixSeqpacket(path) => Address::UnixSeqpacket(path.clone()),
         Url::UnixDgram(path) => Address::UnixDatagram(path.clone()),
-        Url::Tcp(place) => Address::Tcp(place.clone()),
+        Url::Tcp(place) | Url::Tls(place) => Address::Tcp(place.clone()),
         Url::Udp(place) => Address::Udp(place.clone()),
         other => unreachable!("no socket: {other}"),
     }

@@ -5,9 +5,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// Every scheme that has a name, and two more places for a ring.
@@ -488,6 +491,129 @@ fn what_was_left_in_a_directory_is_listed_and_removed() {
         "{}",
         nowhere.stderr
     );
+}
+
+/// A receiver where the kernel is to choose the port, and where it then listens.
+fn listening(url: &str, more: &[&str]) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_annulus"))
+        .args([&["recv", url, "-e"], more].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start annulus");
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    let at = line.trim_end().strip_prefix("annulus: listening on ");
+    let at = at.unwrap_or_else(|| panic!("{line}")).to_owned();
+    (child, at)
+}
+
+#[test]
+fn a_port_that_the_kernel_chose_is_said() {
+    for url in ["tcp:127.0.0.1:0", "udp:127.0.0.1:0"] {
+        let (receiver, at) = listening(url, &[]);
+        assert!(at.starts_with(&url[..14]) && at != url, "{at}");
+        annulus_with(&["send", &at], b"hello\n").quiet(0);
+        let outcome = receiver.wait_with_output().expect("its end");
+        assert!(outcome.status.success());
+        assert_eq!(outcome.stdout, b"hello\n");
+    }
+}
+
+#[test]
+fn each_way_not_to_be_there_has_its_own_words() {
+    for word in ["tcp", "udp"] {
+        let channel = Channel::new(word);
+        annulus(&["send", &channel.url]).says(3, &["nobody listens there"]);
+        let _receiver = UdpSocket::bind(&channel.url[4..]).expect("free");
+        let _listener = TcpListener::bind(&channel.url[4..]).expect("free");
+        let refused = annulus(&["recv", &channel.url, "--timeout", "1s"]);
+        refused.says(1, &["the address is in use"]);
+    }
+    let nowhere = "tcp:no-such-host.invalid:7000";
+    for args in [&["send", nowhere, "--wait"][..], &["recv", nowhere]] {
+        annulus(args).says(3, &["unknown host"]);
+    }
+}
+
+#[test]
+fn mode_and_capacity_are_a_sockets_and_a_fifos() {
+    for word in ["fifo", "unix", "unix-seqpacket", "unix-dgram"] {
+        let channel = Channel::new(word);
+        let path = channel.folder.path().join("channel");
+        let mut receiver = channel.recv(&["--mode", "0622", "--capacity", "128k"]);
+        let mut sender = channel.send(&[]);
+        sender.write(b"hello\n");
+        assert_eq!(receiver.read(6), b"hello\n", "{word}");
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        // A FIFO's bits for execution are its ends' marks.
+        assert_eq!(mode & 0o666, 0o622, "{word}");
+        if word == "fifo" {
+            let fifo = fs::File::options()
+                .write(true)
+                .open(&path)
+                .expect("it is received");
+            let size = nix::fcntl::fcntl(&fifo, nix::fcntl::FcntlArg::F_GETPIPE_SZ);
+            assert_eq!(size, Ok(128 << 10));
+        }
+        let denied = annulus(&["send", &channel.url, "--mode", "0622"]);
+        denied.says(2, &["mode does not apply", "receiver"]);
+    }
+    for (word, setting) in [
+        ("fifo", "fs.pipe-max-size"),
+        ("unix", "net.core.wmem_max"),
+        ("udp", "net.core.wmem_max"),
+    ] {
+        let channel = Channel::new(word);
+        let refused = annulus(&["recv", &channel.url, "--capacity", "1T"]);
+        refused.says(1, &["1099511627776 needed", setting]);
+    }
+    let fifo = annulus(&["send", "fifo:/nowhere/f", "--capacity", "64k"]);
+    fifo.says(2, &["capacity does not apply", "receiver"]);
+}
+
+#[test]
+#[cfg(not(feature = "tls"))]
+fn tls_is_left_out_of_this_build() {
+    annulus(&["recv", "tls:127.0.0.1:0"]).says(1, &["feature 'tls'"]);
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn a_file_passes_under_tls() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let mut params = CertificateParams::new(vec![]).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = || KeyPair::generate().expect("a key");
+    let issuer = CertifiedIssuer::self_signed(params, key()).expect("a certificate");
+    fs::write(file("ca"), issuer.pem()).expect("write");
+    for name in ["one", "other"] {
+        let key = key();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        fs::write(file(name), certificate.pem()).expect("write");
+        fs::write(file(&format!("{name}.key")), key.serialize_pem()).expect("write");
+    }
+    let (ca, one, key) = (file("ca"), file("one"), file("one.key"));
+    let (receiver, at) = listening(
+        "tls:127.0.0.1:0",
+        &["--ca", &ca, "--cert", &one, "--key", &key],
+    );
+    assert!(at.starts_with("tls:"), "{at}");
+    let (other, key) = (file("other"), file("other.key"));
+    let bytes = noise(300_000);
+    fs::write(file("file"), &bytes).expect("write");
+    // Without a certificate, or without TLS, nobody is let in.
+    annulus(&["send", &at]).says(2, &["certificate"]);
+    let with = ["--ca", &ca, "--cert", &other, "--key", &key];
+    let source = file("file");
+    annulus(&[&["send", &at, "--chunk", "64k", &source], &with[..]].concat()).quiet(0);
+    let outcome = receiver.wait_with_output().expect("its end");
+    assert!(outcome.status.success());
+    assert!(outcome.stdout == bytes);
 }
 
 #[test]
