@@ -276,8 +276,8 @@ pub struct Rm {
     #[arg(long, conflicts_with = "name")]
     pub stale: bool,
 
-    /// With --stale: look in this directory as well, for FIFOs whose ends were killed, and for the drafts of FIFOs and Unix
-    /// sockets whose makers were.
+    /// With --stale: look in this directory instead of where names in shared memory and queues are, for FIFOs whose ends were
+    /// killed, and for the drafts of FIFOs and Unix sockets whose makers were.
     #[arg(long, value_name = "DIR", requires = "stale")]
     pub within: Vec<PathBuf>,
 }

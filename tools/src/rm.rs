@@ -10,13 +10,14 @@ use std::path::PathBuf;
 pub fn run(args: &cli::Rm) -> Result<(), Failure> {
     match &args.name {
         Some(name) => Ok(remove(name)?),
-        None => remove_stale(&args.within),
+        None if args.within.is_empty() => remove_stale(),
+        None => remove_within(&args.within),
     }
 }
 
 /// Removes what dead owners have left, and says for each what became of it. The first that cannot be removed is the failure,
 /// but all are tried.
-fn remove_stale(within: &[PathBuf]) -> Result<(), Failure> {
+fn remove_stale() -> Result<(), Failure> {
     let mut result = Ok(());
     for Stale { url, records, .. } in stale(&Scheme::ALL) {
         let line = match records {
@@ -37,7 +38,13 @@ fn remove_stale(within: &[PathBuf]) -> Result<(), Failure> {
         };
         say(&line)?;
     }
-    for dir in within {
+    result
+}
+
+/// Removes what the killed have left in directories, and says what.
+fn remove_within(dirs: &[PathBuf]) -> Result<(), Failure> {
+    let mut result = Ok(());
+    for dir in dirs {
         match remove_stale_in(dir) {
             Ok(removed) => {
                 for path in removed {

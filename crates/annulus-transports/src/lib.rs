@@ -17,7 +17,8 @@
 //! [`fallback`] takes the first of several names that works at both ends. [`remove`] removes what a name names;
 //! [`stale`] finds what dead owners have left.
 //!
-//! Each adapter is behind a cargo feature with its crate's name, and all are there by default.
+//! Each adapter is behind a cargo feature with its crate's name, and all are there by default; but `tls:` is behind the
+//! feature `tls`, and left out by default, since it needs a C compiler.
 //! This crate alone imports the engine and the adapters at once; none of them knows of another.
 
 #![forbid(unsafe_code)]

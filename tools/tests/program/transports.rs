@@ -496,7 +496,7 @@ fn what_was_left_in_a_directory_is_listed_and_removed() {
 /// A receiver where the kernel is to choose the port, and where it then listens.
 fn listening(url: &str, more: &[&str]) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_annulus"))
-        .args([&["recv", url, "-e"], more].concat())
+        .args([&["recv", url, "-e", "--timeout", "30s"], more].concat())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -571,6 +571,28 @@ fn mode_and_capacity_are_a_sockets_and_a_fifos() {
     }
     let fifo = annulus(&["send", "fifo:/nowhere/f", "--capacity", "64k"]);
     fifo.says(2, &["capacity does not apply", "receiver"]);
+}
+
+#[test]
+fn a_socket_whose_mode_lets_others_write_takes_them() {
+    use std::os::unix::process::CommandExt;
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    for word in ["unix", "unix-seqpacket", "unix-dgram"] {
+        let channel = Channel::new(word);
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(channel.folder.path(), open).expect("chmod");
+        let mut receiver = channel.recv(&["--mode", "0622"]);
+        let mut other = Command::new(env!("CARGO_BIN_EXE_annulus"));
+        other.args(["send", &channel.url, "--wait", "/proc/self/comm"]);
+        // Who cannot read this program cannot run it either.
+        let Ok(status) = other.uid(65534).status() else {
+            return;
+        };
+        assert!(status.success(), "{word}");
+        assert_eq!(receiver.read(8), b"annulus\n", "{word}");
+    }
 }
 
 #[test]
