@@ -59,6 +59,11 @@ impl Draft {
         &self.path
     }
 
+    /// Leaves alone what has the name, since it is another's.
+    pub fn disown(mut self) {
+        self.path = PathBuf::new();
+    }
+
     /// The same place by another path, which is short however long the directory's is; the usual one where the directory may
     /// not be read.
     pub fn short_path(&self) -> PathBuf {

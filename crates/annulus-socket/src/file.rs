@@ -80,7 +80,7 @@ pub(crate) fn publish(
         match bind(socket.as_raw_fd(), &draft_address(&place).map_err(fail)?) {
             Ok(()) => break place,
             // Another's draft, and not ours to remove.
-            Err(Errno::EADDRINUSE) => std::mem::forget(place),
+            Err(Errno::EADDRINUSE) => place.disown(),
             Err(errno) => return Err(fail(os("bind", errno))),
         }
     };
@@ -167,12 +167,17 @@ fn is_dead(path: &Path) -> Result<bool, OpenReason> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let probe = socket(AddressFamily::Unix, SockType::Datagram, flags, None)
         .map_err(|e| os("socket", e))?;
-    // By its directory, as its whole path may be too long for an address.
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let place = open(directory(path), flags, Mode::empty()).map_err(|e| os("open", e))?;
-    let name = path.file_name().unwrap_or_default();
-    let path = Path::new("/proc/self/fd").join(place.as_raw_fd().to_string());
-    let refused = connect(probe.as_raw_fd(), &unix_address(&path.join(name))?);
+    let refused = match unix_address(path) {
+        Ok(address) => connect(probe.as_raw_fd(), &address),
+        // A draft's name may be longer than the one it is for. Its directory has a short one.
+        Err(_) => {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let place = open(directory(path), flags, Mode::empty()).map_err(|e| os("open", e))?;
+            let short = Path::new("/proc/self/fd").join(place.as_raw_fd().to_string());
+            let short = short.join(path.file_name().unwrap_or_default());
+            connect(probe.as_raw_fd(), &unix_address(&short)?)
+        }
+    };
     Ok(refused == Err(Errno::ECONNREFUSED))
 }
 

@@ -97,3 +97,22 @@ pub(crate) fn fault(fault: Fault) -> OpenReason {
         _ => OpenReason::TimedOut,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_is_told_apart() {
+        for (errno, reason) in [
+            (Errno::ENOENT, OpenReason::NotFound),
+            (Errno::ECONNREFUSED, OpenReason::Refused),
+            (Errno::EHOSTUNREACH, OpenReason::Unreachable),
+            (Errno::ENETUNREACH, OpenReason::Unreachable),
+            (Errno::EADDRINUSE, OpenReason::AddressInUse),
+            (Errno::EACCES, OpenReason::Permission),
+        ] {
+            assert_eq!(os("connect", errno), reason);
+        }
+    }
+}

@@ -152,6 +152,10 @@ fn fitting(url: &Url, options: &Options, side: Side) -> Options {
     fitting.wait = None;
     fitting.create = side == Side::Receiver && !url.scheme().is_met();
     fitting.create_new = fitting.create;
+    if url.scheme().is_socket() {
+        // It is said for what holds records; the limits of a socket are far lower.
+        fitting.capacity = None;
+    }
     if side == Side::Sender {
         (fitting.mode, fitting.capacity, fitting.keep) = (None, None, false);
         fitting.max_record = None;

@@ -420,3 +420,49 @@ fn a_socket_holds_what_either_end_asks_for() {
         sending.join().expect("the sender's end");
     }
 }
+
+/// A datagram of a sender by hand, as `annulus-socket` has it: kind, channel, number, and what follows.
+fn datagram(kind: u8, channel: u64, number: u64, rest: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend(channel.to_le_bytes());
+    bytes.extend(number.to_le_bytes());
+    bytes.extend(rest);
+    bytes
+}
+
+#[test]
+fn what_several_senders_lose_is_counted_together() {
+    let url = fresh(Scheme::Udp, Path::new(""));
+    let mut options = Options::new();
+    options.when_closed(WhenClosed::Wait);
+    let mut receiver = open_receiver(&url, &options).expect("the receiver");
+    // A sender, over UDP, of records of up to 100 bytes.
+    let mut greeting = b"annulus1\x01\x04\0\0\0\0\0\0".to_vec();
+    greeting.extend(100_u64.to_le_bytes());
+    let mut record = Vec::new();
+    for (channel, last, lost) in [(7, 3, 2), (8, 2, 3)] {
+        let hand = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        hand.connect(&url.to_string()[4..]).expect("an address");
+        let hello = datagram(1, channel, 0, &greeting);
+        hand.set_read_timeout(Some(Duration::from_millis(20)))
+            .expect("a time");
+        // It listens, and answers, in a call that waits for a record.
+        let mut answer = || {
+            let _ = receiver.try_recv(&mut record);
+            hand.send(&hello).is_ok() && {
+                let _ = receiver.try_recv(&mut record);
+                hand.recv(&mut [0; 100]).is_ok()
+            }
+        };
+        while !answer() {}
+        hand.send(&datagram(3, channel, last, b"one"))
+            .expect("room");
+        receiver.recv_timeout(&mut record, GUARD).expect("a record");
+        assert_eq!(record, b"one");
+        assert_eq!(receiver.lost(), lost);
+        hand.send(&datagram(4, channel, last, b"")).expect("room");
+        let soon = receiver.recv_timeout(&mut record, Duration::from_millis(50));
+        assert_eq!(soon, Err(RecvTimeoutError::Timeout));
+        assert_eq!(receiver.lost(), lost);
+    }
+}

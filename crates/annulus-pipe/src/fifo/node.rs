@@ -133,7 +133,7 @@ impl Location {
             match mkfifo(draft.path(), rights) {
                 Ok(()) => break draft,
                 // Another's draft, and not ours to remove.
-                Err(Errno::EEXIST) => std::mem::forget(draft),
+                Err(Errno::EEXIST) => draft.disown(),
                 Err(errno) => return Err(self.os("mkfifo", errno)),
             }
         };
