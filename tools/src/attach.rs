@@ -32,6 +32,9 @@ impl cli::Channel {
         if let Some(mode) = self.mode {
             options.mode(mode);
         }
+        if let (Some(ca), Some(cert), Some(key)) = (&self.ca, &self.cert, &self.key) {
+            options.tls(ca, cert, key);
+        }
         options
     }
 }

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::framing::Framing;
 use crate::units;
 use annulus_transports::{Kind, Location, Scheme, Url, WhenDead};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,23 @@ use std::time::Duration;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// The command line as it was given; ends the program if it makes no sense.
+    pub fn read() -> Self {
+        let cli = Self::parse();
+        let channel = match &cli.command {
+            Some(Command::Send(send)) => &send.channel,
+            Some(Command::Recv(recv)) => &recv.channel,
+            _ => return cli,
+        };
+        if let Err(message) = channel.check() {
+            let kind = clap::error::ErrorKind::MissingRequiredArgument;
+            Self::command().error(kind, message).exit();
+        }
+        cli
+    }
 }
 
 /// What to do.
@@ -72,14 +89,15 @@ impl Default for Command {
 }
 
 /// The heading of the options that an existing channel does not heed: it keeps its own.
-const NEW: &str = "Options for a new channel (with --create)";
+const NEW: &str =
+    "Options for a new channel (with --create, unless its receiver always creates it)";
 
 /// Which channel, and how to come by it.
 #[derive(Debug, Args)]
 pub struct Channel {
     /// The channel. A ring: NAME or ring:NAME in shared memory, /PATH, ./PATH or file:PATH in a file,
     /// ring:sysv:KEY in System V shared memory. Another transport: fifo:PATH, unix:PATH, unix-seqpacket:PATH,
-    /// unix-dgram:PATH, tcp:HOST:PORT, udp:HOST:PORT, mq:/NAME, sysv:KEY, classic:NAME, sem:NAME, spool:PATH.
+    /// unix-dgram:PATH, tcp:HOST:PORT, tls:HOST:PORT, udp:HOST:PORT, mq:/NAME, sysv:KEY, classic:NAME, sem:NAME, spool:PATH.
     pub name: Url,
 
     /// Create the channel if it is not there. A socket needs no such word: its receiver creates it.
@@ -90,12 +108,14 @@ pub struct Channel {
     #[arg(long, value_name = "KIND", requires = "create", help_heading = NEW)]
     pub kind: Option<Kind>,
 
-    /// How much it holds in bytes, as in 65536, 64k, 1M or 1G, all of it allocated at once [default: 1M for a ring].
-    #[arg(long, value_name = "SIZE", requires = "create", value_parser = units::size, help_heading = NEW)]
+    /// How much it holds in bytes, as in 65536, 64k, 1M or 1G, all of it allocated at once [default: 1M for a ring]. For a
+    /// FIFO the pipe's size, said by its receiver; for a socket this end's buffers, said by either.
+    #[arg(long, value_name = "SIZE", value_parser = units::size, help_heading = NEW)]
     pub capacity: Option<usize>,
 
-    /// Who may open it, as an octal file mode, less the umask [default: 0600].
-    #[arg(long, value_name = "MODE", requires = "create", value_parser = units::mode, help_heading = NEW)]
+    /// Who may open it, as an octal file mode, less the umask [default: 0600]. Exactly this for a FIFO or a Unix socket, said
+    /// by its receiver; whoever may write to the socket's file may then send, whatever user it is.
+    #[arg(long, value_name = "MODE", value_parser = units::mode, help_heading = NEW)]
     pub mode: Option<u32>,
 
     /// Keep a new ring's name when all have finished and nothing is left; a file always stays.
@@ -115,9 +135,39 @@ pub struct Channel {
     /// By default `recv -e` fails, and everyone else waits, where a next one can come.
     #[arg(long, value_name = "REACTION")]
     pub on_death: Option<OnDeath>,
+
+    /// For tls: the certificates of the authorities that the other end's has to be signed by, in PEM.
+    #[arg(long, value_name = "FILE", requires_all = ["cert", "key"], help_heading = TLS)]
+    pub ca: Option<PathBuf>,
+
+    /// For tls: our own certificate, with those between it and the authority. That of `recv` is for the HOST by which it is
+    /// asked for.
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"], help_heading = TLS)]
+    pub cert: Option<PathBuf>,
+
+    /// For tls: our own certificate's key.
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "cert"], help_heading = TLS)]
+    pub key: Option<PathBuf>,
 }
 
+/// The heading of what TLS needs.
+const TLS: &str = "Options for tls:HOST:PORT (if the program was built with the feature tls)";
+
 impl Channel {
+    /// Refuses what only a new channel heeds where none is created.
+    fn check(&self) -> Result<(), String> {
+        let new = self.create || self.name.scheme().is_met();
+        let option = match (self.capacity, self.mode) {
+            _ if new => return Ok(()),
+            (None, None) => return Ok(()),
+            (Some(_), _) => "--capacity",
+            (None, Some(_)) => "--mode",
+        };
+        Err(format!(
+            "{option} is for a new channel: it wants --create as well, an existing one keeps its own"
+        ))
+    }
+
     /// What to do when the last peer was killed.
     pub fn when_dead(&self, default: WhenDead) -> WhenDead {
         match self.on_death {
@@ -158,6 +208,11 @@ pub struct Send {
     /// Records come after their length, a 32-bit little-endian number, which is not sent.
     #[arg(long, group = "framing")]
     pub len_prefixed: bool,
+
+    /// Send at most so many records a second, evenly, as in 500, 10k or 1.5M: over UDP, what its receiver can follow is not
+    /// lost.
+    #[arg(long, value_name = "RATE", value_parser = units::rate)]
+    pub rate: Option<f64>,
 }
 
 impl Send {
@@ -189,6 +244,10 @@ pub struct Recv {
     /// Write each record's length before it, as a 32-bit little-endian number.
     #[arg(long)]
     pub len_prefixed: bool,
+
+    /// Exit with code 1 if records were lost on the way, as over UDP. Without it they are only counted, on the standard error.
+    #[arg(long)]
+    pub no_loss: bool,
 }
 
 /// `annulus audit`.
@@ -223,6 +282,11 @@ pub struct Rm {
     /// --kept, or has a file's name, is not looked for. What a killed `bench` has left goes with all that is in it.
     #[arg(long, conflicts_with = "name")]
     pub stale: bool,
+
+    /// With --stale: look in this directory instead of where names in shared memory and queues are, for FIFOs whose ends were
+    /// killed, and for the drafts of FIFOs and Unix sockets whose makers were.
+    #[arg(long, value_name = "DIR", requires = "stale")]
+    pub within: Vec<PathBuf>,
 }
 
 /// Reads the name of a ring, where only a ring will do.
@@ -240,7 +304,6 @@ fn ring(word: &str) -> Result<Location, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_is_consistent() {

@@ -76,6 +76,8 @@ pub enum Failure {
     PeerDead(&'static str),
     /// The channel takes no more, or gives no more.
     Ended(String),
+    /// Records were lost on the way.
+    Lost { lost: u64 },
     /// An input could not be read.
     Input { source: String, error: io::Error },
     /// An input holds what cannot be sent as records.
@@ -116,6 +118,7 @@ impl Failure {
             Self::Stopped { .. } => Exit::Terminated,
             Self::Fault(_)
             | Self::Ended(_)
+            | Self::Lost { .. }
             | Self::Input { .. }
             | Self::Frame { .. }
             | Self::Output(_)
@@ -178,6 +181,7 @@ fn open_exit(error: &OpenError) -> Exit {
         OpenError::Attach(_, AttachError::Corrupt { .. }) => Exit::Mismatch,
         OpenError::Transport(error) => match error.reason {
             OpenReason::Name { .. } => Exit::Usage,
+            OpenReason::UnknownHost { .. } => Exit::NoSuchRing,
             OpenReason::Mismatch { .. } => Exit::Mismatch,
             OpenReason::Permission | OpenReason::Stranger { .. } => Exit::Permission,
             _ => Exit::Failure,
@@ -223,6 +227,8 @@ impl fmt::Display for Failure {
             }
             Self::PeerDead(side) => write!(f, "the last {side} died without closing the channel"),
             Self::Ended(reason) => f.write_str(reason),
+            Self::Lost { lost: 1 } => f.write_str("1 record was lost on the way"),
+            Self::Lost { lost } => write!(f, "{lost} records were lost on the way"),
             Self::Input { source, error } => write!(f, "{source}: {error}"),
             Self::Frame {
                 source,

@@ -13,6 +13,7 @@ mod crew;
 mod demo;
 mod exit;
 mod framing;
+mod pace;
 mod progress;
 mod recv;
 mod rm;
@@ -21,12 +22,11 @@ mod signals;
 mod units;
 mod wait;
 
-use clap::Parser;
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or_default();
+    let command = Cli::read().command.unwrap_or_default();
     let result = match command {
         Command::Send(args) => send::run(&args),
         Command::Recv(args) => recv::run(&args),

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::signals::{self, UntilCaught};
 use crate::wait::Wait;
 use annulus_channel::RecvTimeoutError;
-use annulus_transports::{BoxedReceiver, Side, Url, WhenClosed, WhenDead, open_receiver};
+use annulus_transports::{BoxedReceiver, Side, Url, WhenClosed, WhenDead, open_receiver_at};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -35,15 +35,30 @@ fn pass_on(args: &cli::Recv) -> Result<(), Failure> {
     options.when_closed(when_closed);
     options.when_dead(args.channel.when_dead(when_dead));
     let url = &args.channel.name;
+    let (receiver, at) = attach(&args.channel, &options, open_receiver_at)?;
+    if at != *url {
+        // With nowhere to say it, nobody can come.
+        writeln!(io::stderr(), "annulus: listening on {at}")
+            .map_err(|error| Failure::input("standard error", error))?;
+    }
     let mut inlet = Inlet {
         url,
-        receiver: attach(&args.channel, &options, open_receiver)?,
+        receiver,
         timeout: args.channel.timeout,
     };
     let mut out = Output::new(args.len_prefixed)?;
     let result = inlet.pass_on(args.count.unwrap_or(u64::MAX), &mut out);
     // What was received is no longer in the channel: out with it, whatever else has happened.
-    out.finish().and(result)
+    let result = out.finish().and(result);
+    match inlet.receiver.lost() {
+        0 => result,
+        lost if args.no_loss => result.and(Err(Failure::Lost { lost })),
+        lost => {
+            // With nowhere to complain to, there is no more to do.
+            let _ = writeln!(io::stderr(), "annulus: {}", Failure::Lost { lost });
+            result
+        }
+    }
 }
 
 /// The channel's receiving end, with the user's patience.

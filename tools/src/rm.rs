@@ -3,14 +3,16 @@
 use crate::bench;
 use crate::cli;
 use crate::exit::Failure;
-use annulus_transports::{Scheme, Stale, remove, remove_finished, stale};
+use annulus_transports::{Scheme, Stale, remove, remove_finished, remove_stale_in, stale};
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 /// Removes what was asked for, unless somebody living uses it or it is something else.
 pub fn run(args: &cli::Rm) -> Result<(), Failure> {
     match &args.name {
         Some(name) => Ok(remove(name)?),
-        None => remove_stale(),
+        None if args.within.is_empty() => remove_stale(),
+        None => remove_within(&args.within),
     }
 }
 
@@ -44,6 +46,25 @@ fn remove_stale() -> Result<(), Failure> {
             },
         };
         say(&line)?;
+    }
+    result
+}
+
+/// Removes what the killed have left in directories, and says what.
+fn remove_within(dirs: &[PathBuf]) -> Result<(), Failure> {
+    let mut result = Ok(());
+    for dir in dirs {
+        match remove_stale_in(dir) {
+            Ok(removed) => {
+                for path in removed {
+                    say(&format!("removed {}\n", path.display()))?;
+                }
+            }
+            Err(error) => {
+                let failure = Failure::input(&dir.display().to_string(), error);
+                result = result.and(Err(failure));
+            }
+        }
     }
     result
 }

@@ -4,6 +4,7 @@ use crate::attach::{attach, give_up, or_dead};
 use crate::cli;
 use crate::exit::Failure;
 use crate::framing::{FrameError, Records};
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::signals::{self, UntilCaught};
 use crate::wait::Wait;
@@ -35,6 +36,7 @@ fn pass_on(args: &cli::Send) -> Result<(), Failure> {
         sender: attach(&args.channel, &options, open_sender)?,
         timeout: args.channel.timeout,
         progress: Progress::new(total, true),
+        pace: args.rate.map(Pace::new),
     };
     for path in files {
         let source = path.display().to_string();
@@ -113,12 +115,16 @@ struct Outlet<'a> {
     sender: BoxedSender,
     timeout: Option<Duration>,
     progress: Progress,
+    pace: Option<Pace>,
 }
 
 impl Outlet<'_> {
     fn send(&mut self, record: &[u8]) -> Result<(), Failure> {
         if let Some(stopped) = Failure::stopped(0) {
             return Err(stopped);
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.wait()?;
         }
         // Whatever stands in the way, a full channel or worse, the waiting call says it again.
         if self.sender.try_send(record).is_err() {

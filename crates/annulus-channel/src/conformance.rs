@@ -28,10 +28,10 @@
 
 mod harness;
 
-use crate::{Capabilities, Order, Receiver, Sender};
+use crate::{Boundaries, Capabilities, Order, Receiver, Sender};
 use harness::{
-    LONG_WATCH, LONGEST, Stop, Task, Terms, Way, act, assert_same, bytes, crowd, crowds, mix,
-    receive, scene, send, traffic,
+    LONG_WATCH, LONGEST, LOSSY_WAIT, Stop, Task, Terms, Way, act, assert_same, bytes, crowd,
+    crowds, mix, receive, scene, send, traffic,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -315,13 +315,16 @@ where
 }
 
 /// Clause 3: what was sent is received once, by one receiver, with as many senders and receivers
-/// as are declared. Where loss is declared: at most once.
+/// as are declared. Where loss is declared: at most once, and the receiver counts what it misses.
 ///
 /// # Panics
 ///
 /// If the clause is broken.
 pub fn once<T: Transport>(t: &T) {
     const EACH: u32 = 400;
+    let (tx, rx) = t.pair();
+    let terms = Terms::of(t, &tx);
+    act(terms, "once", move || counts(&terms, tx, rx, EACH));
     let (tx, _rx) = t.pair();
     for (senders, receivers) in crowds(tx.capabilities()) {
         let (terms, txs, rxs) = crowd(t, senders, receivers);
@@ -346,8 +349,34 @@ pub fn once<T: Transport>(t: &T) {
     }
 }
 
-/// Clause 4: a channel becomes full; the longest record passes; a longer one is refused by its
-/// length at once, also when there is no room, and nothing of it is sent.
+/// Sends without anybody receiving, then receives: what is missing was counted.
+fn counts(terms: &Terms, mut tx: impl Sender, mut rx: impl Receiver, each: u32) {
+    if !terms.caps.lossy {
+        assert_eq!(rx.lost(), 0, "once: nothing may be lost here");
+        return;
+    }
+    let mut sent = 0;
+    while sent < each && send(&mut tx, Way::Try, &terms.record(1, sent)).is_ok() {
+        sent += 1;
+    }
+    let (mut last, mut received) = (None, 0);
+    while let Ok(got) = receive(&mut rx, Way::Timeout(LOSSY_WAIT)) {
+        last = Some(terms.read(&got).1);
+        received += 1;
+    }
+    // Those after the last one received may be known too.
+    let missed = u64::from(last.map_or(0, |last| last + 1) - received);
+    let most = u64::from(sent - received);
+    assert!(
+        (missed..=most).contains(&rx.lost()),
+        "once: {missed} to {most} records were lost, counted {}",
+        rx.lost()
+    );
+}
+
+/// Clause 4: a channel becomes full; a record as long as is declared passes, and fits at once where
+/// [`Boundaries::Native`] is declared; a longer one is refused by its length at once, also when there is
+/// no room, and nothing of it is sent.
 ///
 /// # Panics
 ///
@@ -355,6 +384,24 @@ pub fn once<T: Transport>(t: &T) {
 pub fn bounds<T: Transport>(t: &T) {
     scene(t, "bounds", |terms, mut tx, mut rx| {
         let max = terms.max;
+        assert_eq!(
+            tx.max_record(),
+            max,
+            "bounds: the longest record of the sender, as declared"
+        );
+        if max <= LONGEST && terms.caps.boundaries == Boundaries::Native {
+            let longest = bytes(1, 0, max);
+            let sent = send(&mut tx, Way::Try, &longest);
+            assert_eq!(
+                sent,
+                Ok(()),
+                "bounds: boundaries are native, a record of {max} bytes into an empty channel"
+            );
+            match terms.caps.lossy {
+                true => terms.exhaust(&mut rx),
+                false => assert_same(&terms.get(&mut rx, 0), &longest),
+            }
+        }
         if max <= LONGEST {
             let longest = bytes(1, 1, max);
             // More often than there are places to begin at in memory before a wrap.

@@ -28,10 +28,11 @@
 //! 2. **Order.** Two records of one sender arrive, at one receiver, in the order in which they were
 //!    sent. [`Capabilities::order`] says whether more is promised.
 //! 3. **Once.** A record whose `send` returned `Ok` is received exactly once, by one receiver, as
-//!    long as neither end fails. A transport that may lose says so in [`Capabilities::lossy`].
+//!    long as neither end fails. A transport that may lose says so in [`Capabilities::lossy`], and
+//!    its receiver counts what it misses ([`Receiver::lost`]).
 //! 4. **Bounds.** A transport holds a bounded amount. A record longer than [`Sender::max_record`] is
 //!    refused with `TooLarge`, which names both lengths; nothing of it is sent. A record of exactly
-//!    that length passes.
+//!    that length passes. [`Capabilities::max_record`] declares the same length at either end.
 //! 5. **Non-blocking.** `try_send` and `try_recv` never wait. With no room, `try_send` says `Full`
 //!    and nothing was sent; with nothing there, `try_recv` says `Empty`, and the buffer is
 //!    empty.
@@ -188,6 +189,13 @@ pub trait Receiver {
         }
     }
 
+    /// How many records are known to be lost: sent before one that was received, or before the
+    /// sender closed, but never received. Only where [`Capabilities::lossy`] is declared can it be other
+    /// than 0.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// What this transport promises beyond the contract, and what it does not.
     fn capabilities(&self) -> Capabilities;
 }
@@ -211,10 +219,31 @@ pub enum Order {
     PerSender,
 }
 
+/// What keeps a transport's records apart.
+///
+/// ```
+/// use annulus_channel::{Boundaries, Sender};
+///
+/// /// Whether `try_send` of any record succeeds as long as the channel is empty.
+/// fn fits_at_once(tx: &impl Sender) -> bool {
+///     tx.capabilities().boundaries == Boundaries::Native
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundaries {
+    /// The transport itself: each record is one unit of its own. The longest record fits into an
+    /// empty channel at once.
+    Native,
+    /// A length before each record, in a stream of bytes. A record may be longer than the stream
+    /// holds; it then passes piece by piece while the receiver takes it out, and `try_send` says
+    /// `Full` until the last piece is in.
+    Framed,
+}
+
 /// What a transport promises, so that the suite checks exactly that, and a user can choose.
 ///
 /// ```
-/// use annulus_channel::{Capabilities, Order};
+/// use annulus_channel::{Boundaries, Capabilities, Order};
 ///
 /// // A pipe between two processes.
 /// let pipe = Capabilities {
@@ -224,6 +253,8 @@ pub enum Order {
 ///     many_receivers: false,
 ///     persistent: false,
 ///     crosses_machines: false,
+///     boundaries: Boundaries::Framed,
+///     max_record: Some(16 << 20),
 /// };
 /// assert_ne!(pipe, Capabilities { persistent: true, ..pipe });
 /// ```
@@ -241,4 +272,9 @@ pub struct Capabilities {
     pub persistent: bool,
     /// Its ends may be on different machines.
     pub crosses_machines: bool,
+    /// What keeps the records apart.
+    pub boundaries: Boundaries,
+    /// The longest record of this channel, in bytes, as [`Sender::max_record`] has it. Nothing where
+    /// the ends agree on it when they meet, and the other one has not come yet.
+    pub max_record: Option<usize>,
 }

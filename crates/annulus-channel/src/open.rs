@@ -42,6 +42,11 @@ impl OpenError {
             io::ErrorKind::NotFound => OpenReason::NotFound,
             io::ErrorKind::AlreadyExists => OpenReason::Exists,
             io::ErrorKind::PermissionDenied => OpenReason::Permission,
+            io::ErrorKind::ConnectionRefused => OpenReason::Refused,
+            io::ErrorKind::AddrInUse => OpenReason::AddressInUse,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                OpenReason::Unreachable
+            }
             _ => OpenReason::Os { call, errno },
         };
         Self::new(name, reason)
@@ -71,6 +76,17 @@ pub enum OpenReason {
     Exists,
     /// The user may not open or create it.
     Permission,
+    /// Nobody listens there: the connection was refused.
+    Refused,
+    /// The host's name leads to no address.
+    UnknownHost {
+        /// What the resolver says.
+        resolver: String,
+    },
+    /// The host is known, but neither it nor its network can be reached from here.
+    Unreachable,
+    /// Somebody else has this address and port.
+    AddressInUse,
     /// The side takes one handle only, and somebody living has it.
     Taken {
         /// `"sender"` or `"receiver"`.
@@ -121,6 +137,10 @@ impl Display for OpenReason {
             Self::NotFound => f.write_str("there is no such thing"),
             Self::Exists => f.write_str("it exists already"),
             Self::Permission => f.write_str("permission denied"),
+            Self::Refused => f.write_str("nobody listens there (connection refused)"),
+            Self::UnknownHost { resolver } => write!(f, "unknown host ({resolver})"),
+            Self::Unreachable => f.write_str("the host cannot be reached from here"),
+            Self::AddressInUse => f.write_str("the address is in use"),
             Self::Taken { side, pid: 0 } => write!(f, "it takes one {side}, and has it"),
             Self::Taken { side, pid } => {
                 write!(f, "it takes one {side}, and process {pid} is it")

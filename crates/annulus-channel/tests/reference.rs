@@ -7,8 +7,8 @@
 use Flaw::*;
 use annulus_channel::conformance::{self, Death, Transport, clauses};
 use annulus_channel::{
-    Capabilities, Order, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    Sender, TryRecvError, TrySendError,
+    Boundaries, Capabilities, Order, Receiver, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 use std::collections::VecDeque;
 use std::panic::catch_unwind;
@@ -62,6 +62,11 @@ enum Flaw {
     DeclaresDifferently,
     DeclaresOneSender,
     DeclaresPersistence,
+    DeclaresMore,
+    DeclaresLess,
+    TakesInPieces,
+    LosesUncounted,
+    CountsTooMany,
 }
 
 /// The reference transport's parameters.
@@ -85,6 +90,8 @@ const MANY: Reference = Reference {
         many_receivers: true,
         persistent: false,
         crosses_machines: false,
+        boundaries: Boundaries::Native,
+        max_record: Some(5000),
     },
     max: 5000,
     room: 7,
@@ -98,6 +105,7 @@ struct State {
     queue: VecDeque<Vec<u8>>,
     /// How many were sent: most flaws show now and then.
     sent: u64,
+    lost: u64,
     senders: usize,
     receivers: usize,
     /// Whether the last sender, the last receiver, was killed.
@@ -213,6 +221,9 @@ impl Channel {
         {
             return Err(NotSent::NoRoom);
         }
+        if self.is(TakesInPieces) && matches!(until, Until::Now) && len > 4096 {
+            return Err(NotSent::NoRoom);
+        }
         loop {
             if state.receivers == 0 && state.receiver_killed && !self.made.successors {
                 return Err(match self.made.flaw {
@@ -254,7 +265,9 @@ impl Channel {
         let turn = state.sent % 100 == 99;
         let back = state.queue.len().wrapping_sub(1);
         match self.made.flaw {
-            LosesOne if turn => {}
+            LosesOne if turn => state.lost += 1,
+            // So that others come after it while there is room.
+            LosesUncounted if state.sent == 3 => {}
             // No need to hold all of it.
             HasNoBound if state.queue.len() > 1000 => {}
             SwallowsEmpty if len == 0 => {}
@@ -452,6 +465,10 @@ impl Receiver for Rx {
             })
     }
 
+    fn lost(&self) -> u64 {
+        u64::from(self.0.is(CountsTooMany)) + self.0.state.lock().unwrap().lost
+    }
+
     fn capabilities(&self) -> Capabilities {
         let many_senders = self.0.caps().many_senders != self.0.is(DeclaresDifferently);
         Capabilities {
@@ -497,6 +514,7 @@ impl Transport for Reference {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 sent: 0,
+                lost: 0,
                 senders: 1,
                 receivers: 1,
                 sender_killed: false,
@@ -582,7 +600,10 @@ fn one_sender_one_receiver_room_for_one() {
         ..MANY.caps
     };
     conformance::all(&Reference {
-        caps,
+        caps: Capabilities {
+            max_record: Some(8),
+            ..caps
+        },
         room: 1,
         max: 8,
         ..MANY
@@ -594,6 +615,7 @@ fn persistent_with_successors_and_long_records() {
     let caps = Capabilities {
         persistent: true,
         many_receivers: false,
+        max_record: Some(3 << 20),
         ..MANY.caps
     };
     conformance::all(&Reference {
@@ -655,7 +677,7 @@ const FLAWS: &[(Flaw, &str, &str)] = &[
     (LeavesTheBuffer, "non_blocking", "in the buffer after"),
     (ReturnsAnotherLength, "boundaries", "length in the buffer"),
     (HasNoBound, "bounds", "no end to the room"),
-    (RefusesTheLongest, "bounds", "sending 5000 bytes"),
+    (RefusesTheLongest, "bounds", "TooLarge { len: 5000"),
     (AllowsOneMore, "bounds", "where 5000 is the limit"),
     (NamesAnotherLength, "bounds", "where 5000 is the limit"),
     (WaitsWithTooLarge, "bounds", "hangs"),
@@ -693,6 +715,11 @@ const FLAWS: &[(Flaw, &str, &str)] = &[
     (DeclaresDifferently, "declared", "declared by the sender"),
     (DeclaresOneSender, "declared", "one sender only"),
     (DeclaresPersistence, "declared", "hangs"),
+    (DeclaresMore, "bounds", "as declared"),
+    (DeclaresLess, "bounds", "as declared"),
+    (TakesInPieces, "bounds", "into an empty channel"),
+    (LosesUncounted, "once", "records were lost, counted 0"),
+    (CountsTooMany, "once", "nothing may be lost here"),
 ];
 
 #[test]
@@ -730,6 +757,14 @@ fn find(flaw: Flaw, clause: &str) -> Option<String> {
         DeclaresOneSender => one,
         DeclaresPersistence => Capabilities {
             persistent: true,
+            ..MANY.caps
+        },
+        DeclaresMore | DeclaresLess => Capabilities {
+            max_record: Some(if flaw == DeclaresMore { 5001 } else { 4999 }),
+            ..MANY.caps
+        },
+        LosesUncounted => Capabilities {
+            lossy: true,
             ..MANY.caps
         },
         _ => MANY.caps,

@@ -16,7 +16,7 @@ use crate::link::{Link, Side};
 use crate::medium::{Carry, Medium};
 use crate::options::Options;
 use crate::place::Place;
-use annulus_channel::{Capabilities, Fault, OpenError, OpenReason, Order};
+use annulus_channel::{Boundaries, Capabilities, Fault, OpenError, OpenReason, Order};
 use std::hint;
 use std::path::Path;
 use std::thread;
@@ -46,6 +46,8 @@ impl Carry for Classic {
         many_receivers: false,
         persistent: false,
         crosses_machines: false,
+        boundaries: Boundaries::Native,
+        max_record: None,
     };
     const PASSES: bool = true;
 

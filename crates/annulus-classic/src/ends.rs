@@ -118,7 +118,7 @@ impl<M: Medium> annulus_channel::Sender for Sender<M> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        M::CAPABILITIES
+        self.open.capabilities()
     }
 }
 
@@ -235,7 +235,7 @@ impl<M: Medium> annulus_channel::Receiver for Receiver<M> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        M::CAPABILITIES
+        self.open.capabilities()
     }
 }
 

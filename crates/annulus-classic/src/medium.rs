@@ -19,7 +19,7 @@ pub(crate) trait Carry: Sized {
     const WORD: &'static str;
     /// What the header calls it.
     const KIND: u64;
-    /// What it promises.
+    /// What it promises, but for the longest record, which is each channel's own.
     const CAPABILITIES: Capabilities;
     /// Whether the name goes with the last handle.
     const PASSES: bool;

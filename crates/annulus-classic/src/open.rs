@@ -9,7 +9,7 @@ use crate::medium::{Carry, Medium};
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::place::Place;
-use annulus_channel::{Fault, OpenError, OpenReason};
+use annulus_channel::{Capabilities, Fault, OpenError, OpenReason};
 use annulus_fd::lock::Door;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -24,6 +24,15 @@ pub(crate) struct Open<M> {
     pub(crate) link: Link,
     pub(crate) medium: M,
     pub(crate) max_record: usize,
+}
+
+impl<M: Carry> Open<M> {
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            max_record: Some(self.max_record),
+            ..M::CAPABILITIES
+        }
+    }
 }
 
 /// Opens or creates the channel, and attaches a handle of this side.

@@ -31,7 +31,7 @@ use crate::medium::{Carry, Medium};
 use crate::options::Options;
 use crate::place::Place;
 use crate::semaphore::{self, Semaphore};
-use annulus_channel::{Capabilities, Fault, OpenError, OpenReason, Order};
+use annulus_channel::{Boundaries, Capabilities, Fault, OpenError, OpenReason, Order};
 use annulus_fd::limits::no_space;
 use annulus_fd::names::DIR;
 use nix::errno::Errno;
@@ -203,6 +203,8 @@ impl Carry for Sem {
         many_receivers: true,
         persistent: false,
         crosses_machines: false,
+        boundaries: Boundaries::Native,
+        max_record: None,
     };
     const PASSES: bool = true;
 

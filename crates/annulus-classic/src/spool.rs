@@ -36,7 +36,7 @@ use crate::medium::{Carry, Medium};
 use crate::options::Options;
 use crate::place::Place;
 use crate::watch::Watch;
-use annulus_channel::{Capabilities, Fault, OpenError, OpenReason, Order};
+use annulus_channel::{Boundaries, Capabilities, Fault, OpenError, OpenReason, Order};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -124,6 +124,8 @@ impl Carry for Spool {
         many_receivers: false,
         persistent: true,
         crosses_machines: false,
+        boundaries: Boundaries::Native,
+        max_record: None,
     };
     const PASSES: bool = false;
 

@@ -6,6 +6,7 @@
 //! - [`wait`]: poll(2) until a deadline, exact to the clock; signals end nothing.
 //! - [`frame`]: records in a stream of bytes. What was only partly written can be given up.
 //! - [`lock`]: the kernel's testimony to life: a lock on a byte of a file, which dies with its holder.
+//! - [`draft`]: what is made before it gets its name, and what those have left who were killed at it.
 //! - [`names`]: one scheme for what a transport leaves in file systems, who is there, and what the dead left.
 //! - [`limits`]: the system's limits, with the name of the setting.
 //!
@@ -14,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod draft;
 pub mod frame;
 pub mod limits;
 pub mod lock;

@@ -7,7 +7,7 @@ use crate::posix::PosixQueue;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::sysv::SysvQueue;
-use annulus_channel::{Capabilities, OpenError, Order};
+use annulus_channel::{Boundaries, Capabilities, OpenError, Order};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ impl Sealed for SystemV {
 }
 impl Protocol for SystemV {}
 
-/// What queues of both kinds promise.
-pub(crate) fn capabilities() -> Capabilities {
+/// What queues of both kinds promise, with records of at most so many bytes.
+pub(crate) fn capabilities(max_record: usize) -> Capabilities {
     Capabilities {
         order: Order::Total,
         lossy: false,
@@ -48,6 +48,8 @@ pub(crate) fn capabilities() -> Capabilities {
         many_receivers: true,
         persistent: true,
         crosses_machines: false,
+        boundaries: Boundaries::Native,
+        max_record: Some(max_record),
     }
 }
 

@@ -214,7 +214,7 @@ impl<K: Protocol> Contract for Receiver<K> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities()
+        capabilities(self.link.shared.max_record)
     }
 }
 

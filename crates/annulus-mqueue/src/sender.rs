@@ -267,7 +267,7 @@ impl<K: Protocol> Contract for Sender<K> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities()
+        capabilities(self.link.shared.max_record)
     }
 }
 

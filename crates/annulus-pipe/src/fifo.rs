@@ -33,9 +33,10 @@ pub use sender::FifoSender;
 pub(crate) use receiver::open as receiver;
 pub(crate) use sender::open as sender;
 
-pub(crate) use node::{Location, Probe, probe};
+pub(crate) use node::{DRAFT, Location, Probe, probe};
 
-use annulus_channel::{Capabilities, Order};
+use crate::MAX_RECORD;
+use annulus_channel::{Boundaries, Capabilities, Order};
 use annulus_fd::frame::overhead;
 use annulus_fd::lock::is_locked;
 use nix::errno::Errno;
@@ -66,6 +67,8 @@ const CAPABILITIES: Capabilities = Capabilities {
     many_receivers: false,
     persistent: false,
     crosses_machines: false,
+    boundaries: Boundaries::Framed,
+    max_record: Some(MAX_RECORD),
 };
 
 /// Which end of a pair of FIFOs: one process takes each.

@@ -37,8 +37,8 @@
 //! # Closed, or killed
 //!
 //! To the kernel a closed end and a dead one are the same. Whoever closes in order leaves a mark first, in the permission
-//! bits of the pipe's own inode, which any other end can read. Only the inode's owner may write them: an end that runs as
-//! another user than its creator seems to have been killed when it closes.
+//! bits of the pipe's own inode, which any other end can read. Only the inode's owner may write them, and root: an end that runs
+//! as another user than its creator seems to have been killed when it closes.
 //!
 //! # Signals
 //!
@@ -49,7 +49,9 @@
 //!
 //! Descriptors are closed on exec; see [`PipeSender::into_fd`] for handing one to a child. The kernel reports that an
 //! end is gone when the last copy of its descriptor is closed, so a child that was forked and does not exec keeps its
-//! parent's ends open, and any child does between fork and exec.
+//! parent's ends open, and any child does between fork and exec. While such a child lives, nobody learns that its
+//! parent was killed, nor does a receiver that its last sender has closed; and a FIFO's name stays in use, since the child has a
+//! copy of its receiver's lock.
 
 mod fifo;
 mod mark;

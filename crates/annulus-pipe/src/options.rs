@@ -80,6 +80,7 @@ impl PipeOptions {
 #[derive(Clone, Debug)]
 pub struct FifoOptions {
     capacity: Option<usize>,
+    mode: u32,
     patience: Duration,
 }
 
@@ -87,13 +88,14 @@ impl Default for FifoOptions {
     fn default() -> Self {
         Self {
             capacity: None,
+            mode: 0o600,
             patience: Duration::from_secs(10),
         }
     }
 }
 
 impl FifoOptions {
-    /// A FIFO of the kernel's usual size, 64 KiB; a sender waits for a receiver for ten seconds.
+    /// A FIFO of the kernel's usual size, 64 KiB, for this user alone; a sender waits for a receiver for ten seconds.
     pub fn new() -> Self {
         Self::default()
     }
@@ -101,6 +103,26 @@ impl FifoOptions {
     /// How many bytes the FIFO holds, as [`PipeOptions::capacity`]. The receiver sets it.
     pub fn capacity(&mut self, bytes: usize) -> &mut Self {
         self.capacity = Some(bytes);
+        self
+    }
+
+    /// Who may open the FIFO, as in `chmod`; 0600 unless asked otherwise, and the owner always may. The receiver sets it. Whoever
+    /// is to send has to write. Bits for execution are the library's own marks, and are not set.
+    ///
+    /// A sender of another user, other than root, cannot leave a mark when it closes: if no other has left one, it seems to have
+    /// been killed.
+    ///
+    /// ```
+    /// use annulus_pipe::FifoOptions;
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// let path = std::env::temp_dir().join(format!("annulus-mode-{}", std::process::id()));
+    /// let receiver = FifoOptions::new().mode(0o620).receiver(&path)?;
+    /// assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o620);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn mode(&mut self, mode: u32) -> &mut Self {
+        self.mode = mode;
         self
     }
 
@@ -120,7 +142,7 @@ impl FifoOptions {
         self
     }
 
-    /// Makes a FIFO at `path`, for this user alone (mode 0600), and receives from it. It lasts until its receiver closes, or until
+    /// Makes a FIFO at `path`, for this user alone unless [`mode`](Self::mode) says otherwise, and receives from it. It lasts until its receiver closes, or until
     /// its last sender has gone; then the path is free again. What a killed receiver has left there is replaced.
     ///
     /// Never waits for senders.
@@ -131,7 +153,7 @@ impl FifoOptions {
     /// else, such as a file, or a FIFO that somebody else made; [`OpenReason::NotFound`] or [`OpenReason::Permission`] of
     /// its directory; [`OpenReason::Limit`] as [`PipeOptions::pair`].
     pub fn receiver(&self, path: impl AsRef<Path>) -> Result<FifoReceiver, OpenError> {
-        fifo::receiver(path.as_ref(), self.capacity)
+        fifo::receiver(path.as_ref(), self.mode, self.capacity)
     }
 
     /// Sends to the FIFO at `path`, together with whoever else does. Waits for its receiver: until there is a

@@ -6,8 +6,8 @@ use crate::options::PipeOptions;
 use crate::outcome::{Gone, Stop, Until};
 use crate::stream::{Inlet, Look, Outlet, no_block};
 use annulus_channel::{
-    Capabilities, OpenError, OpenReason, Order, Receiver, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, Sender, TryRecvError, TrySendError,
+    Boundaries, Capabilities, OpenError, OpenReason, Order, Receiver, RecvError, RecvTimeoutError,
+    SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 use annulus_fd::frame::{Decoder, Encoder};
 use nix::fcntl::OFlag;
@@ -27,6 +27,8 @@ const CAPABILITIES: Capabilities = Capabilities {
     many_receivers: false,
     persistent: false,
     crosses_machines: false,
+    boundaries: Boundaries::Framed,
+    max_record: Some(MAX_RECORD),
 };
 
 /// A pipe of the kernel's usual size: its sender and its receiver.
@@ -267,6 +269,7 @@ impl PipeReceiver {
             inlet: Inlet {
                 fd: Half::new(fd, RECEIVED),
                 decoder: Decoder::new(MAX_RECORD, FRAGMENT),
+                heard: false,
             },
             end: None,
         })

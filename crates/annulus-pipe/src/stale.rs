@@ -1,7 +1,8 @@
 //! What the killed have left: FIFOs at their paths.
 
-use crate::fifo::{Location, Probe, has_senders, probe};
+use crate::fifo::{DRAFT, Location, Probe, has_senders, probe};
 use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::draft::{abandoned, is_draft};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -74,12 +75,16 @@ pub fn remove(path: &Path) -> Result<bool, OpenError> {
 fn find(dir: &Path) -> io::Result<Vec<(PathBuf, Location, OwnedFd)>> {
     use std::os::unix::fs::FileTypeExt;
     let mut found = vec![];
+    let drafts = abandoned(dir, DRAFT)?;
     for entry in dir.read_dir()? {
         let entry = entry?;
         if !entry.file_type().is_ok_and(|kind| kind.is_fifo()) {
             continue;
         }
         let path = entry.path();
+        if is_draft(&path, DRAFT) && !drafts.contains(&path) {
+            continue;
+        }
         let Ok(location) = Location::new(&path) else {
             continue;
         };

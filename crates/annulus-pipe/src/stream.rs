@@ -100,6 +100,8 @@ pub(crate) enum Look {
 pub(crate) struct Inlet<Fd> {
     pub(crate) fd: Fd,
     pub(crate) decoder: Decoder,
+    /// Whether anything has ever come.
+    pub(crate) heard: bool,
 }
 
 impl<Fd: AsFd> Inlet<Fd> {
@@ -117,7 +119,7 @@ impl<Fd: AsFd> Inlet<Fd> {
                 .fill(|buffer| uninterrupted(|| read(fd, buffer)));
             match count {
                 Ok(0) => return Ok(Look::Nobody),
-                Ok(_) => {}
+                Ok(_) => self.heard = true,
                 Err(Errno::EAGAIN) => return Ok(Look::Empty),
                 Err(errno) => return Err(os("read", errno)),
             }

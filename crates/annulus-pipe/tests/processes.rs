@@ -61,6 +61,13 @@ fn actor() {
                 send_all(&mut tx, number(sender), number(count))
             ));
         }
+        ["fifo send as", user, path, count] => {
+            nix::unistd::setuid(number(user).into()).unwrap();
+            match options.sender(path) {
+                Ok(mut tx) => say(format!("{:?}", send_all(&mut tx, 0, number(count)))),
+                Err(error) => say(format!("{:?}", error.reason)),
+            }
+        }
         ["fifo recv", path, count] => {
             let mut rx = options.receiver(path).unwrap();
             say("open");
@@ -475,6 +482,39 @@ fn a_fifo_is_its_users_alone() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o677, 0o600);
+}
+
+#[test]
+fn another_user_sends_to_a_fifo_whose_mode_allows_it() {
+    let _alone = alone();
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    std::fs::set_permissions(place.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let errand = format!("fifo send as|65534|{}|20", place.word());
+    let rx = FifoOptions::new().receiver(place.path()).unwrap();
+    let mut other = Actor::start(&errand, Stdio::null());
+    assert_eq!(other.answer(), "Permission");
+    other.end();
+    drop(rx);
+
+    let mut rx = FifoOptions::new()
+        .mode(0o622)
+        .receiver(place.path())
+        .unwrap();
+    let mut other = Actor::start(&errand, Stdio::null());
+    let mut counts = [0];
+    // It cannot leave a mark, so it seems to have been killed.
+    assert_eq!(
+        receive_all(&mut rx, &mut counts),
+        RecvTimeoutError::PeerDead
+    );
+    assert_eq!(counts, [20]);
+    assert_eq!(other.answer(), "Ok(())");
+    other.end();
+    drop(rx);
+    assert!(place.is_empty());
 }
 
 #[test]

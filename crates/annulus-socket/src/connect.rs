@@ -7,7 +7,7 @@ use crate::limits::{self, os};
 use crate::link::{self, End, Link, Met};
 use crate::meet;
 use crate::options::{SocketOptions, sockets, unix_type};
-use crate::place::{io_reason, resolve};
+use crate::place::{io_reason, no_address, resolve};
 use crate::stream::{Bytes, Plain};
 use crate::udp::Post;
 use crate::wait;
@@ -42,14 +42,16 @@ impl SocketOptions {
     ///
     /// # Errors
     ///
-    /// [`OpenReason::NotFound`] if nobody listens there, or stops before it accepts. (Over UDP a
-    /// machine that does not answer at all cannot be told from one that will; give a deadline.)
+    /// [`OpenReason::NotFound`] if there is no such path, [`OpenReason::Refused`] if nobody listens there,
+    /// or stops before it accepts. (Over UDP a machine that does not answer at all cannot be told from
+    /// one that will; give a deadline.) [`OpenReason::UnknownHost`] if the name of the host leads
+    /// nowhere, [`OpenReason::Unreachable`] if no way leads to it.
     /// [`OpenReason::Stranger`] if the listener is of a user who is not expected,
     /// [`OpenReason::Permission`] if we are, or may not write to the socket file;
     /// [`OpenReason::Mismatch`] if it is the same end, or another kind of socket;
     /// [`OpenReason::Limit`] and [`OpenReason::Os`] as the system says.
     pub fn connect<E: End>(&self, address: &Address) -> Result<E, OpenError> {
-        self.connect_until(address, None)
+        self.connect_until(address, None, false)
     }
 
     /// As [`connect`](Self::connect), and also waits for somebody to listen, until `deadline`.
@@ -68,19 +70,47 @@ impl SocketOptions {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), with [`OpenReason::TimedOut`] in place of [`OpenReason::NotFound`].
+    /// As [`connect`](Self::connect), with [`OpenReason::TimedOut`] in place of [`OpenReason::NotFound`]
+    /// and [`OpenReason::Refused`].
     pub fn connect_deadline<E: End>(
         &self,
         address: &Address,
         deadline: Instant,
     ) -> Result<E, OpenError> {
-        self.connect_until(address, Some(deadline))
+        self.connect_until(address, Some(deadline), true)
+    }
+
+    /// As [`connect`](Self::connect), for no longer than until `deadline`: it does not wait for somebody to listen,
+    /// only for an answer.
+    ///
+    /// ```
+    /// use annulus_channel::OpenReason;
+    /// use annulus_socket::{Address, Sender, SocketOptions};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let nobody = Address::UnixStream("/nonexistent/socket".into());
+    /// let late = Instant::now() + Duration::from_secs(60);
+    /// let error = SocketOptions::new().connect_once::<Sender>(&nobody, late).unwrap_err();
+    /// assert_eq!(error.reason, OpenReason::NotFound);
+    /// # Ok::<(), annulus_channel::OpenError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); [`OpenReason::TimedOut`] if no answer came by then.
+    pub fn connect_once<E: End>(
+        &self,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<E, OpenError> {
+        self.connect_until(address, Some(deadline), false)
     }
 
     fn connect_until<E: End>(
         &self,
         address: &Address,
         until: Option<Instant>,
+        waits: bool,
     ) -> Result<E, OpenError> {
         loop {
             let met = match address {
@@ -96,10 +126,11 @@ impl SocketOptions {
                     let kind = address.kind();
                     return Ok(E::of(Met { link, kind, max }));
                 }
-                Ok(None) => OpenReason::NotFound,
+                Ok(None) => OpenReason::Refused,
                 Err(reason) => reason,
             };
-            if reason != OpenReason::NotFound || until.is_none() {
+            let may_come = matches!(reason, OpenReason::NotFound | OpenReason::Refused);
+            if !may_come || !waits {
                 return Err(address.error(reason));
             }
             if wait::passed(until) {
@@ -123,7 +154,7 @@ impl SocketOptions {
         place: &str,
         until: Option<Instant>,
     ) -> Result<Option<(Link, usize)>, OpenReason> {
-        let mut last = OpenReason::NotFound;
+        let mut last = no_address();
         for at in resolve(place)? {
             let time = match until {
                 Some(until) => until.saturating_duration_since(Instant::now()),
@@ -159,7 +190,7 @@ impl SocketOptions {
         until: Option<Instant>,
     ) -> Result<Option<(Link, usize)>, OpenReason> {
         let mut addresses = resolve(place)?;
-        let to = addresses.next().ok_or(OpenReason::NotFound)?;
+        let to = addresses.next().ok_or_else(no_address)?;
         let own: SocketAddr = match to {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -10,7 +10,13 @@ use annulus_channel::OpenReason;
 
 /// Bytes of a greeting.
 pub(crate) const LEN: usize = 24;
+/// What it is, and its version.
 const MAGIC: &[u8; 8] = b"annulus1";
+
+/// Whether this is a greeting, of whatever version.
+pub(crate) fn is_greeting(heard: &[u8; LEN]) -> bool {
+    heard[..7] == MAGIC[..7]
+}
 
 /// Which end of the channel one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,15 +4,15 @@
 use crate::address::Kind;
 use crate::way::{Incoming, Outgoing, Patience, Stop};
 use annulus_channel::{
-    Capabilities, Fault, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError,
+    Boundaries, Capabilities, Fault, Order, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError,
 };
 use std::fmt;
 use std::process;
 use std::time::Instant;
 
-/// What a socket of this kind promises.
-pub(crate) fn capabilities(kind: Kind) -> Capabilities {
+/// What a channel over a socket of this kind promises, with records of at most so many bytes.
+pub(crate) fn capabilities(kind: Kind, max: usize) -> Capabilities {
     Capabilities {
         order: Order::Total,
         lossy: kind == Kind::Udp,
@@ -20,6 +20,11 @@ pub(crate) fn capabilities(kind: Kind) -> Capabilities {
         many_receivers: false,
         persistent: false,
         crosses_machines: !kind.is_unix(),
+        boundaries: match kind {
+            Kind::UnixStream | Kind::Tcp => Boundaries::Framed,
+            Kind::UnixSeqpacket | Kind::UnixDatagram | Kind::Udp => Boundaries::Native,
+        },
+        max_record: Some(max),
     }
 }
 
@@ -68,6 +73,7 @@ pub struct Sender {
 pub struct Receiver {
     way: Box<dyn Incoming>,
     kind: Kind,
+    max: usize,
     owner: u32,
     end: Option<Stop>,
     silent: bool,
@@ -155,7 +161,7 @@ impl annulus_channel::Sender for Sender {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities(self.kind)
+        capabilities(self.kind, self.max)
     }
 }
 
@@ -177,10 +183,11 @@ fn recv_error(stop: Stop) -> RecvError {
 }
 
 impl Receiver {
-    pub(crate) fn new(way: Box<dyn Incoming>, kind: Kind) -> Self {
+    pub(crate) fn new(way: Box<dyn Incoming>, kind: Kind, max: usize) -> Self {
         Self {
             way,
             kind,
+            max,
             owner: process::id(),
             end: None,
             silent: false,
@@ -191,6 +198,21 @@ impl Receiver {
     #[doc(hidden)]
     pub fn die(mut self) {
         self.silent = true;
+    }
+
+    /// How many datagrams came over UDP that were no part of this channel, and were dropped: from somebody
+    /// else, or damaged. (Those of another port the kernel drops uncounted, as soon as the two ends
+    /// have met.) Always 0 for the other kinds.
+    ///
+    /// ```
+    /// use annulus_socket::{Kind, SocketOptions};
+    ///
+    /// let (_tx, rx) = SocketOptions::new().pair(Kind::UnixDatagram)?;
+    /// assert_eq!(rx.foreign(), 0);
+    /// # Ok::<(), annulus_channel::OpenError>(())
+    /// ```
+    pub fn foreign(&self) -> u64 {
+        self.way.foreign()
     }
 
     fn attempt(&mut self, buffer: &mut Vec<u8>, patience: Patience) -> Result<usize, Stop> {
@@ -247,8 +269,12 @@ impl annulus_channel::Receiver for Receiver {
             })
     }
 
+    fn lost(&self) -> u64 {
+        self.way.lost()
+    }
+
     fn capabilities(&self) -> Capabilities {
-        capabilities(self.kind)
+        capabilities(self.kind, self.max)
     }
 }
 

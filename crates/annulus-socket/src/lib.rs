@@ -10,7 +10,7 @@
 //! | `unix-seqpacket` | the kernel's | send buffer less 33 bytes | none | socket buffer | end of file |
 //! | `unix-dgram` | the kernel's | send buffer less 33 bytes | none | socket buffer | a line beside it |
 //! | `tcp` | framed | 16 MiB, or as asked | none | both buffers | end of file, reset |
-//! | `udp` | the kernel's | 65 490 bytes | if the receiver is slow | never | goodbyes; a refused probe |
+//! | `udp` | the kernel's | 65 490 bytes | if the receiver is slow; counted | never | goodbyes; a refused probe |
 //!
 //! An orderly close says goodbye; an end without it is a death ([`PeerDead`]). The kernel testifies to
 //! the end of a process, so a stopped process is never taken for dead. A *machine* that vanishes says
@@ -19,6 +19,10 @@
 //! Unix sockets ask the kernel for the peer's user, and take their own and root unless told
 //! otherwise. TCP and UDP take anybody who can reach them; TCP may be put under TLS (feature `tls`),
 //! where each end has to show a certificate.
+//!
+//! The kernel takes an end for gone when the last copy of its descriptor is closed. A child that was
+//! forked and does not exec has such copies: while it lives, nobody learns that its parent was killed. (The
+//! descriptors close on exec. What the parent says when it closes in order is heard at once.)
 //!
 //! No call is ended by a signal, none raises `SIGPIPE`, and no deadline is passed over or early.
 //!
@@ -47,7 +51,7 @@ mod wait;
 mod way;
 
 pub use address::{Address, Kind, MAX_PATH};
-pub use file::remove_stale;
+pub use file::{remove_drafts, remove_stale};
 pub use handle::{Receiver, Sender};
 pub use link::End;
 pub use listen::Listener;

@@ -74,8 +74,13 @@ pub(crate) fn os(call: &'static str, errno: Errno) -> OpenReason {
                 needed: limit.saturating_add(1),
             }
         }
-        Errno::ENOENT | Errno::ECONNREFUSED => OpenReason::NotFound,
-        Errno::EADDRINUSE | Errno::EEXIST => OpenReason::Exists,
+        Errno::ENOENT => OpenReason::NotFound,
+        Errno::ECONNREFUSED => OpenReason::Refused,
+        Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN | Errno::ENETDOWN => {
+            OpenReason::Unreachable
+        }
+        Errno::EADDRINUSE => OpenReason::AddressInUse,
+        Errno::EEXIST => OpenReason::Exists,
         Errno::EACCES | Errno::EPERM => OpenReason::Permission,
         errno => OpenReason::Os {
             call,
@@ -90,5 +95,24 @@ pub(crate) fn fault(fault: Fault) -> OpenReason {
         Fault::Os { call, errno } => os(call, Errno::from_raw(errno)),
         // Nothing else happens to a wait.
         _ => OpenReason::TimedOut,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_is_told_apart() {
+        for (errno, reason) in [
+            (Errno::ENOENT, OpenReason::NotFound),
+            (Errno::ECONNREFUSED, OpenReason::Refused),
+            (Errno::EHOSTUNREACH, OpenReason::Unreachable),
+            (Errno::ENETUNREACH, OpenReason::Unreachable),
+            (Errno::EADDRINUSE, OpenReason::AddressInUse),
+            (Errno::EACCES, OpenReason::Permission),
+        ] {
+            assert_eq!(os("connect", errno), reason);
+        }
     }
 }

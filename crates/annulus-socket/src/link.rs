@@ -44,12 +44,12 @@ impl Link {
 
     pub(crate) fn receiver(self, kind: Kind, max: usize) -> Receiver {
         match self {
-            Self::Stream(bytes) => Receiver::new(Box::new(stream::In::new(bytes, max)), kind),
+            Self::Stream(bytes) => Receiver::new(Box::new(stream::In::new(bytes, max)), kind, max),
             Self::Packets(socket, line) => {
                 let incoming = packet::In(Packets::new(socket, line, max));
-                Receiver::new(Box::new(incoming), kind)
+                Receiver::new(Box::new(incoming), kind, max)
             }
-            Self::Post(post) => Receiver::new(Box::new(udp::In::new(*post)), kind),
+            Self::Post(post) => Receiver::new(Box::new(udp::In::new(*post)), kind, max),
         }
     }
 }

@@ -86,6 +86,8 @@ impl Listener {
                     .local_addr()
                     .map_err(|e| fail(io_reason("getsockname", &e)))?;
                 nonblocking(tcp.set_nonblocking(true)).map_err(fail)?;
+                // Of no use to the listener itself, but a limit is told before anybody comes.
+                options.settle(Kind::Tcp, tcp.as_fd()).map_err(fail)?;
                 (None, Socket::Tcp(tcp), Address::Tcp(at.to_string()))
             }
             Address::Udp(place) => {
@@ -110,6 +112,7 @@ impl Listener {
                     None,
                 )
                 .map_err(|e| fail(os("socket", e)))?;
+                options.settle(kind, fd.as_fd()).map_err(fail)?;
                 let datagram = kind == Kind::UnixDatagram;
                 let name = file::publish(address, path, &fd, options.mode, || {
                     if datagram {

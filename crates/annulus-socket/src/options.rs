@@ -254,8 +254,10 @@ impl SocketOptions {
                 };
             }
             Kind::Udp => {
-                // The longest datagram has to fit.
-                room = room.map(|room| room.max(4 * udp::LONGEST));
+                // The longest datagram has to fit, as far as the system allows.
+                let allowed = limits::sysctl("net.core.rmem_max").unwrap_or(u64::MAX);
+                let least = (4 * udp::LONGEST).min(allowed as usize);
+                room = room.map(|room| room.max(least));
                 if room.is_none() {
                     limits::widen_receive_room(fd, UDP_ROOM);
                 }
@@ -311,8 +313,9 @@ impl SocketOptions {
     /// # Errors
     ///
     /// [`OpenReason::Exists`] if somebody listens there, or something else has the path;
+    /// [`OpenReason::AddressInUse`] if somebody has the port; [`OpenReason::UnknownHost`];
     /// [`OpenReason::Limit`] if the path is too long or a buffer too large;
-    /// [`OpenReason::Permission`], [`OpenReason::NotFound`] (the directory, the host) and
+    /// [`OpenReason::Permission`], [`OpenReason::NotFound`] (the directory) and
     /// [`OpenReason::Os`] as the system says.
     pub fn listen(&self, address: &Address) -> Result<crate::Listener, OpenError> {
         crate::Listener::bind(self, address)

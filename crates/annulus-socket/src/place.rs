@@ -13,7 +13,7 @@ pub(crate) fn bind_any<T>(
     place: &str,
     bind: impl Fn(std::net::SocketAddr) -> io::Result<T>,
 ) -> Result<T, OpenError> {
-    let mut last = OpenReason::NotFound;
+    let mut last = no_address();
     for at in resolve(place).map_err(|reason| address.error(reason))? {
         match bind(at) {
             Ok(socket) => return Ok(socket),
@@ -31,8 +31,17 @@ pub(crate) fn resolve(
         io::ErrorKind::InvalidInput => OpenReason::Name {
             expected: "HOST:PORT",
         },
-        _ => OpenReason::NotFound,
+        _ => OpenReason::UnknownHost {
+            resolver: error.to_string(),
+        },
     })
+}
+
+/// The reason of a host without any address.
+pub(crate) fn no_address() -> OpenReason {
+    OpenReason::UnknownHost {
+        resolver: "it has no address".to_owned(),
+    }
 }
 
 pub(crate) fn nonblocking(result: io::Result<()>) -> Result<(), OpenReason> {

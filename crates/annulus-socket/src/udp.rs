@@ -7,17 +7,21 @@
 //! - The end that came makes up the channel's number and says `HELLO` until it hears `WELCOME`. Both
 //!   ends are connected, so the kernel drops what others send, and the number tells a channel from
 //!   an earlier one between the same ports.
-//! - Records are numbered. A number not above the last one is an old record, and dropped.
+//!   Both greetings begin with a magic and a version. What has none of this comes from somebody
+//!   else: it is dropped, and counted.
+//! - Records are numbered from 1. A number not above the last one is an old record, and dropped.
 //! - UDP has no room that a receiver gives back: what a slow receiver's kernel cannot hold (see
-//!   `net.core.rmem_max`) is lost, and the sender is not told. [`Capabilities::lossy`] says so.
-//! - The end is a `GOODBYE`, said three times. Where all three are lost, closing looks like death.
+//!   `net.core.rmem_max`) is lost, and the sender is not told. [`Capabilities::lossy`] says so. The
+//!   receiver counts the numbers that it misses.
+//! - The end is a `GOODBYE`, said three times, with the number of the last record. Where all three are
+//!   lost, closing looks like death.
 //! - A dead peer's port answers "refused". A receiver that waits asks every 100 ms (`PROBE`), so it
 //!   learns of a death in about that time, as long as the peer's *machine* is there to answer. A
 //!   machine that has vanished, or a firewall that says nothing, cannot be told from silence.
 //!
 //! [`Capabilities::lossy`]: annulus_channel::Capabilities::lossy
 
-use crate::greeting::{Greeting, LEN};
+use crate::greeting::{Greeting, LEN, is_greeting};
 use crate::wait::{self, SLICE};
 use crate::way::{Incoming, Outgoing, Patience, Stop, is_end};
 use nix::errno::Errno;
@@ -50,8 +54,10 @@ pub(crate) struct Post {
     welcome: Option<[u8; LEN]>,
     /// A port at the peer's machine has refused a datagram.
     refused: bool,
-    /// The peer has said goodbye.
-    parted: bool,
+    /// The peer has said goodbye, after so many records.
+    parted: Option<u64>,
+    /// Datagrams that were no part of this channel.
+    foreign: u64,
     datagram: Vec<u8>,
 }
 
@@ -62,11 +68,12 @@ enum Said {
     Other,
 }
 
-/// A `HELLO` as it comes to a listener: the channel's number and the greeting.
+/// A `HELLO` as it comes to a listener: the channel's number and the greeting, of whatever version.
 pub(crate) fn hello(datagram: &[u8]) -> Option<(u64, [u8; LEN])> {
     let (head, greeting) = datagram.split_at_checked(HEAD)?;
     let channel = u64::from_le_bytes(head[1..9].try_into().ok()?);
-    Some((channel, greeting.try_into().ok()?)).filter(|_| head[0] == HELLO)
+    Some((channel, greeting.try_into().ok()?))
+        .filter(|(_, greeting)| head[0] == HELLO && is_greeting(greeting))
 }
 
 /// A `WELCOME` as a listener says it.
@@ -91,7 +98,8 @@ impl Post {
             channel,
             welcome,
             refused: false,
-            parted: false,
+            parted: None,
+            foreign: 0,
             datagram: vec![0; HEAD + LONGEST + 1],
         }
     }
@@ -134,11 +142,11 @@ impl Post {
             }
         };
         let Some((head, rest)) = self.datagram[..len].split_first_chunk::<HEAD>() else {
-            return Ok(Said::Other);
+            return Ok(self.foreign());
         };
         let eight = |from| u64::from_le_bytes(std::array::from_fn(|i| head[from + i]));
         if eight(1) != self.channel {
-            return Ok(Said::Other);
+            return Ok(self.foreign());
         }
         match head[0] {
             HELLO => {
@@ -150,20 +158,26 @@ impl Post {
             }
             WELCOME => Ok(rest.try_into().map_or(Said::Other, Said::Welcome)),
             GOODBYE => {
-                self.parted = true;
+                self.parted = Some(eight(9));
                 Ok(Said::Other)
             }
+            PROBE => Ok(Said::Other),
             RECORD if rest.len() <= LONGEST => Ok(Said::Record {
                 number: eight(9),
                 len: rest.len(),
             }),
-            _ => Ok(Said::Other),
+            _ => Ok(self.foreign()),
         }
+    }
+
+    fn foreign(&mut self) -> Said {
+        self.foreign += 1;
+        Said::Other
     }
 
     /// How the peer has ended, if it has, now that everything was read.
     fn end(&self) -> Option<Stop> {
-        if self.parted {
+        if self.parted.is_some() {
             return Some(Stop::Closed);
         }
         self.refused.then_some(Stop::Dead)
@@ -173,10 +187,11 @@ impl Post {
         &self.socket
     }
 
-    fn say_goodbye(&mut self) {
+    /// Says goodbye, after so many records.
+    fn say_goodbye(&mut self, records: u64) {
         for _ in 0..GOODBYES {
             // A refusal of an earlier datagram may stand in the way of the first.
-            let _ = self.say(GOODBYE, 0, &[]);
+            let _ = self.say(GOODBYE, records, &[]);
         }
     }
 
@@ -241,7 +256,7 @@ impl Outgoing for Out {
     }
 
     fn goodbye(&mut self) {
-        self.post.say_goodbye();
+        self.post.say_goodbye(self.last);
     }
 }
 
@@ -250,6 +265,8 @@ pub(crate) struct In {
     post: Post,
     /// The number of the last record.
     last: u64,
+    /// How many records were received.
+    received: u64,
     /// When the sender was last asked whether it is there.
     asked: Instant,
 }
@@ -259,6 +276,7 @@ impl In {
         Self {
             post,
             last: 0,
+            received: 0,
             asked: Instant::now(),
         }
     }
@@ -270,6 +288,7 @@ impl Incoming for In {
             match self.post.hear() {
                 Ok(Said::Record { number, len }) if number > self.last => {
                     self.last = number;
+                    self.received += 1;
                     buffer.extend_from_slice(&self.post.datagram[HEAD..HEAD + len]);
                     return Ok(());
                 }
@@ -297,7 +316,17 @@ impl Incoming for In {
         self.post.sleep(PollFlags::POLLIN, until)
     }
 
+    fn lost(&self) -> u64 {
+        // The last number of a peer that lies is no number of records, but its own business.
+        let sent = self.last.max(self.post.parted.unwrap_or(0));
+        sent.saturating_sub(self.received)
+    }
+
+    fn foreign(&self) -> u64 {
+        self.post.foreign
+    }
+
     fn goodbye(&mut self) {
-        self.post.say_goodbye();
+        self.post.say_goodbye(0);
     }
 }

@@ -96,6 +96,16 @@ pub(crate) trait Incoming: Send {
     /// Sleeps until another attempt may do better, or until the moment.
     fn sleep(&mut self, until: Option<Instant>) -> Result<(), Stop>;
 
+    /// How many records are known to be lost.
+    fn lost(&self) -> u64 {
+        0
+    }
+
+    /// How many messages came from somebody else.
+    fn foreign(&self) -> u64 {
+        0
+    }
+
     /// Says goodbye.
     fn goodbye(&mut self);
 }

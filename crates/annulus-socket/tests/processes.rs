@@ -456,6 +456,9 @@ fn deadlines_of_meeting_are_kept() {
         let gone = SocketOptions::new()
             .connect::<Sender>(&address)
             .unwrap_err();
-        assert_eq!(gone.reason, OpenReason::NotFound, "{kind}");
+        assert!(
+            matches!(gone.reason, OpenReason::NotFound | OpenReason::Refused),
+            "{gone}"
+        );
     }
 }

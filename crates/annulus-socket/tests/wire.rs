@@ -56,7 +56,7 @@ fn what_udp_doubles_or_reorders_does_not_reach_the_receiver() {
         hand.send(&datagram(3, 7, number.into(), &[number]))
             .unwrap();
     }
-    // Of another channel, of no kind, and too short to be anything.
+    // Of another channel, of no kind, and too short to be anything: foreign.
     hand.send(&datagram(3, 8, 9, b"foreign")).unwrap();
     hand.send(&datagram(99, 7, 9, b"")).unwrap();
     hand.send(b"").unwrap();
@@ -68,8 +68,38 @@ fn what_udp_doubles_or_reorders_does_not_reach_the_receiver() {
         got.extend(&record);
     }
     assert_eq!(got, [2, 3, 5, 6]);
-    hand.send(&datagram(4, 7, 0, b"")).unwrap();
+    assert_eq!((rx.lost(), rx.foreign()), (2, 3));
+    // The goodbye tells of two more that never came.
+    hand.send(&datagram(4, 7, 8, b"")).unwrap();
     assert_eq!(rx.recv(&mut record), Err(RecvError::Disconnected));
+    assert_eq!((rx.lost(), rx.foreign()), (4, 3));
+}
+
+#[test]
+fn a_udp_listener_hears_nobody_who_does_not_greet() {
+    let listener = SocketOptions::new()
+        .listen(&Place::new(Kind::Udp).address())
+        .unwrap();
+    let hand = UdpSocket::bind("127.0.0.1:0").unwrap();
+    hand.connect(port(listener.address())).unwrap();
+    let accept = || {
+        let soon = Instant::now() + Duration::from_millis(50);
+        listener.accept_deadline::<Receiver>(soon).unwrap_err()
+    };
+    let mut foreign = greeting(1, Kind::Udp as u8, 100);
+    foreign[0] = b'A';
+    hand.send(&datagram(1, 7, 0, &foreign)).unwrap();
+    assert_eq!(accept().reason, OpenReason::TimedOut);
+    hand.set_nonblocking(true).unwrap();
+    assert!(hand.recv(&mut [0; 100]).is_err(), "nobody answers");
+
+    // One of another version is told so.
+    let mut later = greeting(1, Kind::Udp as u8, 100);
+    later[7] = b'2';
+    hand.send(&datagram(1, 7, 0, &later)).unwrap();
+    let refused = accept().to_string();
+    assert!(refused.contains("annulus1"), "{refused}");
+    assert!(refused.contains("annulus2"), "{refused}");
 }
 
 #[test]
@@ -104,7 +134,7 @@ fn a_udp_listener_becomes_one_channel() {
     let late = SocketOptions::new()
         .connect::<Sender>(listener.address())
         .unwrap_err();
-    assert_eq!(late.reason, OpenReason::NotFound);
+    assert_eq!(late.reason, OpenReason::Refused);
 }
 
 #[test]
@@ -194,6 +224,14 @@ fn limits_are_named_with_their_numbers() {
             "{error}"
         );
     }
+    for kind in common::KINDS {
+        let address = Place::new(kind).address();
+        let error = SocketOptions::new()
+            .buffer(1 << 40)
+            .listen(&address)
+            .unwrap_err();
+        assert!(matches!(error.reason, OpenReason::Limit { .. }), "{error}");
+    }
     let error = SocketOptions::new()
         .max_record(1 << 40)
         .pair(Kind::UnixSeqpacket)
@@ -243,5 +281,61 @@ fn the_longest_record_is_what_both_ends_can_do_with() {
         });
         let _rx: Receiver = listener.accept().unwrap();
         assert_eq!(far.join().unwrap(), 777, "{kind}");
+    }
+}
+
+#[test]
+fn each_way_not_to_be_there_has_its_own_reason() {
+    let options = SocketOptions::new();
+    let connect = |address: &Address| options.connect::<Sender>(address).unwrap_err();
+    // A port that was free a moment ago.
+    let free = |kind| {
+        let listener = options.listen(&Place::new(kind).address()).unwrap();
+        listener.address().clone()
+    };
+    for kind in [Kind::Tcp, Kind::Udp] {
+        let refused = connect(&free(kind));
+        assert_eq!(refused.reason, OpenReason::Refused);
+        assert!(
+            refused
+                .to_string()
+                .ends_with("nobody listens there (connection refused)"),
+            "{refused}"
+        );
+    }
+    let place = Place::new(Kind::UnixStream);
+    assert_eq!(connect(&place.address()).reason, OpenReason::NotFound);
+    drop(std::os::unix::net::UnixListener::bind(place.path()).unwrap());
+    assert_eq!(connect(&place.address()).reason, OpenReason::Refused);
+
+    // RFC 6761: no such name ever has an address.
+    let nowhere = Address::Tcp("no-such-host.invalid:7000".into());
+    let soon = Instant::now() + Duration::from_secs(60);
+    let late = options
+        .connect_deadline::<Sender>(&nowhere, soon)
+        .unwrap_err();
+    for unknown in [
+        connect(&nowhere),
+        late,
+        options.listen(&nowhere).unwrap_err(),
+    ] {
+        assert!(
+            matches!(unknown.reason, OpenReason::UnknownHost { .. }),
+            "{unknown}"
+        );
+        assert!(
+            unknown.to_string().contains(":7000: unknown host ("),
+            "{unknown}"
+        );
+    }
+
+    for kind in [Kind::Tcp, Kind::Udp] {
+        let first = options.listen(&Place::new(kind).address()).unwrap();
+        let second = options.listen(first.address()).unwrap_err();
+        assert_eq!(second.reason, OpenReason::AddressInUse);
+        assert!(
+            second.to_string().ends_with("the address is in use"),
+            "{second}"
+        );
     }
 }

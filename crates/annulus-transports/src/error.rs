@@ -73,7 +73,7 @@ impl OpenError {
             // Finished by others in this very moment.
             Self::Attach(_, AttachError::Removed) => true,
             Self::Transport(error) => match error.reason {
-                OpenReason::NotFound | OpenReason::TimedOut => true,
+                OpenReason::NotFound | OpenReason::Refused | OpenReason::TimedOut => true,
                 OpenReason::Os { errno, .. } => errno == ECONNREFUSED,
                 _ => false,
             },

@@ -20,7 +20,7 @@
 
 use crate::error::OpenError;
 use crate::open::{open_receiver, open_sender};
-use crate::options::{Options, Side, is_met};
+use crate::options::{Options, Side};
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender, remove, ring};
 use annulus_channel::{Fault, OpenReason, TryRecvError};
@@ -152,20 +152,25 @@ pub fn fallback(urls: &[Url], side: Side, options: &Options) -> Result<Chosen, N
 fn fitting(url: &Url, options: &Options, side: Side) -> Options {
     let mut fitting = options.clone();
     fitting.wait = None;
-    fitting.create = side == Side::Receiver && !is_met(url.scheme());
+    fitting.create = side == Side::Receiver && !url.scheme().is_met();
     fitting.create_new = fitting.create;
+    if url.scheme().is_socket() {
+        // It is said for what holds records; the limits of a socket are far lower.
+        fitting.capacity = None;
+    }
     if side == Side::Sender {
         (fitting.mode, fitting.capacity, fitting.keep) = (None, None, false);
         fitting.max_record = None;
     }
     // Each word that the check refuses goes, and nothing else does.
-    while let Err(OpenError::Option { option, .. }) = fitting.check(url) {
+    while let Err(OpenError::Option { option, .. }) = fitting.check(url, side) {
         match option {
             "kind" => fitting.kind = None,
             "keep" => fitting.keep = false,
             "mode" => fitting.mode = None,
             "capacity" => fitting.capacity = None,
             "max_record" => fitting.max_record = None,
+            "tls" => fitting.tls = None,
             _ => fitting.create = false,
         }
     }
@@ -188,7 +193,7 @@ fn offer(urls: &[Url], options: &Options, deadline: Instant) -> Result<Chosen, N
     for (url, receiver) in offers {
         drop(receiver);
         // Created here, and in nobody's use. What is met removes itself, and by now the name may be another's.
-        if !is_met(url.scheme()) {
+        if !url.scheme().is_met() {
             let _ = remove(&url);
         }
     }
@@ -318,9 +323,11 @@ fn is_hopeless(url: &Url, error: &OpenError) -> bool {
                 | annulus::OpenError::Mismatch { .. }
         ),
         OpenError::Transport(error) => match error.reason {
-            OpenReason::Name { .. } | OpenReason::Permission => true,
+            OpenReason::Name { .. } | OpenReason::Permission | OpenReason::UnknownHost { .. } => {
+                true
+            }
             // Who listens there now may make way for another.
-            OpenReason::Mismatch { .. } => !is_met(url.scheme()),
+            OpenReason::Mismatch { .. } => !url.scheme().is_met(),
             _ => false,
         },
         _ => false,

@@ -17,7 +17,8 @@
 //! [`fallback`] takes the first of several names that works at both ends. [`remove`] removes what a name names;
 //! [`stale`] finds what nobody needs any more, and [`remove_finished`] removes it.
 //!
-//! Each adapter is behind a cargo feature with its crate's name, and all are there by default.
+//! Each adapter is behind a cargo feature with its crate's name, and all are there by default; but `tls:` is behind the
+//! feature `tls`, and left out by default, since it needs a C compiler.
 //! This crate alone imports the engine and the adapters at once; none of them knows of another.
 
 #![forbid(unsafe_code)]
@@ -44,10 +45,12 @@ pub use annulus::{Kind, Location, WhenClosed, WhenDead};
 pub use annulus_channel::{Receiver, Sender};
 pub use error::OpenError;
 pub use fallback::{Channel, Chosen, NoneChosen, fallback};
-pub use open::{open_receiver, open_sender};
+pub use open::{open_receiver, open_receiver_at, open_sender};
 pub use options::{Options, Side};
 #[cfg(feature = "pipe")]
 pub use pipe::{pipe_receiver, pipe_sender};
+#[cfg(all(feature = "pipe", feature = "socket"))]
+pub use remove::remove_stale_in;
 pub use remove::{Stale, remove, remove_finished, stale};
 pub use url::{Scheme, Url};
 

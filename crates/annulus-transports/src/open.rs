@@ -1,7 +1,7 @@
 //! Opening: from a name to the transport that knows it.
 
 use crate::error::OpenError;
-use crate::options::Options;
+use crate::options::{Options, Side};
 use crate::url::{Scheme, Url};
 use crate::{BoxedReceiver, BoxedSender, ring};
 use std::thread;
@@ -16,7 +16,7 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 ///
 /// [`OpenError`] says what was expected and what was found.
 pub fn open_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
-    options.check(url)?;
+    options.check(url, Side::Sender)?;
     waiting(options, || match url {
         Url::Ring(location) => ring::sender(location, options),
         Url::Pipe => Err(nameless(url)),
@@ -26,6 +26,8 @@ pub fn open_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenErro
         Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) | Url::Tcp(_) | Url::Udp(_) => {
             crate::socket::sender(url, options)
         }
+        #[cfg(feature = "tls")]
+        Url::Tls(_) => crate::socket::sender(url, options),
         #[cfg(feature = "mqueue")]
         Url::Mq(_) | Url::Sysv(_) => crate::queue::sender(url, options),
         #[cfg(feature = "classic")]
@@ -42,20 +44,53 @@ pub fn open_sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenErro
 ///
 /// As [`open_sender`].
 pub fn open_receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, OpenError> {
-    options.check(url)?;
+    open_receiver_at(url, options).map(|(receiver, _)| receiver)
+}
+
+/// As [`open_receiver`], with the name by which senders find the channel: `url` itself, but for a port of 0, in whose place is
+/// the one that the kernel chose.
+///
+/// ```
+/// use annulus_transports::{Options, Url, open_receiver_at, open_sender};
+///
+/// let url: Url = "tcp:127.0.0.1:0".parse()?;
+/// let (mut receiver, at) = open_receiver_at(&url, &Options::new())?;
+/// assert_ne!(at, url);
+/// let sending = std::thread::spawn(move || {
+///     let mut sender = open_sender(&at, &Options::new())?;
+///     sender.send(b"a record").expect("the receiver is there");
+///     Ok::<(), annulus_transports::OpenError>(())
+/// });
+/// let mut record = Vec::new();
+/// receiver.recv(&mut record)?;
+/// assert_eq!(record, b"a record");
+/// sending.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`open_sender`].
+pub fn open_receiver_at(url: &Url, options: &Options) -> Result<(BoxedReceiver, Url), OpenError> {
+    options.check(url, Side::Receiver)?;
+    let at = |receiver| (receiver, url.clone());
     waiting(options, || match url {
-        Url::Ring(location) => ring::receiver(location, options),
+        Url::Ring(location) => ring::receiver(location, options).map(at),
         Url::Pipe => Err(nameless(url)),
         #[cfg(feature = "pipe")]
-        Url::Fifo(path) => crate::pipe::receiver(path, options),
+        Url::Fifo(path) => crate::pipe::receiver(path, options).map(at),
         #[cfg(feature = "socket")]
         Url::Unix(_) | Url::UnixSeqpacket(_) | Url::UnixDgram(_) | Url::Tcp(_) | Url::Udp(_) => {
             crate::socket::receiver(url, options)
         }
+        #[cfg(feature = "tls")]
+        Url::Tls(_) => crate::socket::receiver(url, options),
         #[cfg(feature = "mqueue")]
-        Url::Mq(_) | Url::Sysv(_) => crate::queue::receiver(url, options),
+        Url::Mq(_) | Url::Sysv(_) => crate::queue::receiver(url, options).map(at),
         #[cfg(feature = "classic")]
-        Url::Classic(_) | Url::Sem(_) | Url::Spool(_) => crate::textbook::receiver(url, options),
+        Url::Classic(_) | Url::Sem(_) | Url::Spool(_) => {
+            crate::textbook::receiver(url, options).map(at)
+        }
         #[allow(unreachable_patterns, reason = "only with every feature")]
         _ => Err(left_out(url)),
     })
@@ -76,6 +111,7 @@ pub(crate) fn left_out(url: &Url) -> OpenError {
         Scheme::Fifo | Scheme::Pipe => "pipe",
         Scheme::Mq | Scheme::Sysv => "mqueue",
         Scheme::Classic | Scheme::Sem | Scheme::Spool => "classic",
+        Scheme::Tls => "tls",
         _ => "socket",
     };
     OpenError::LeftOut { scheme, feature }

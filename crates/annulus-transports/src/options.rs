@@ -3,6 +3,7 @@
 use crate::error::OpenError;
 use crate::url::{Scheme, Url};
 use annulus::{Kind, WhenClosed, WhenDead};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The two ends of a channel.
@@ -39,6 +40,16 @@ pub struct Options {
     pub(crate) wait: Option<Duration>,
     pub(crate) when_dead: Option<WhenDead>,
     pub(crate) when_closed: Option<WhenClosed>,
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// The files of one end under TLS.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nobody reads them"))]
+pub(crate) struct TlsFiles {
+    pub(crate) authority: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Options {
@@ -59,7 +70,9 @@ impl Options {
         self
     }
 
-    /// How much a new channel holds, in bytes. Where the channel is made of slots, as many as that makes.
+    /// How much a new channel holds, in bytes. Where the channel is made of slots, as many as that makes. For a FIFO, the size
+    /// of the pipe, which its receiver says; the kernel rounds it up. For a socket, what the kernel holds for this end, which
+    /// either end says.
     pub fn capacity(&mut self, bytes: usize) -> &mut Self {
         self.capacity = Some(bytes);
         self
@@ -72,7 +85,9 @@ impl Options {
         self
     }
 
-    /// The permissions of a new channel's name, less the umask. 0600 if not set. Not for TCP and UDP.
+    /// The permissions of a new channel's name, less the umask. 0600 if not set. Not for TCP and UDP. A FIFO or a Unix
+    /// socket has exactly these, by its receiver; if somebody else may write to a socket then, whoever connects is let in,
+    /// whatever user it is.
     pub fn mode(&mut self, mode: u32) -> &mut Self {
         self.mode = Some(mode);
         self
@@ -104,11 +119,29 @@ impl Options {
         self
     }
 
+    /// Who this end is under TLS, and whom it trusts, by files of PEM: the certificate of the authority, or several; its own, with
+    /// those between it and the authority; and its key. For `tls:` alone, where either end has to say it. The certificate of the end
+    /// that receives has to be for the host by which it is asked for.
+    pub fn tls(
+        &mut self,
+        authority: impl Into<PathBuf>,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> &mut Self {
+        self.tls = Some(TlsFiles {
+            authority: authority.into(),
+            certificate: certificate.into(),
+            key: key.into(),
+        });
+        self
+    }
+
     /// Refuses what means nothing for this channel.
-    pub(crate) fn check(&self, url: &Url) -> Result<(), OpenError> {
+    pub(crate) fn check(&self, url: &Url, side: Side) -> Result<(), OpenError> {
         let scheme = url.scheme();
         let queue = matches!(scheme, Scheme::Mq | Scheme::Sysv);
         let buffer = matches!(scheme, Scheme::Classic | Scheme::Sem);
+        let sends = side == Side::Sender;
         let unfit = [
             (
                 "kind",
@@ -122,18 +155,28 @@ impl Options {
             ),
             (
                 "create",
-                self.create && is_met(scheme),
+                self.create && scheme.is_met(),
                 "its receiver creates it, always",
             ),
             (
                 "mode",
-                self.mode.is_some() && matches!(scheme, Scheme::Tcp | Scheme::Udp | Scheme::Fifo),
+                self.mode.is_some() && matches!(scheme, Scheme::Tcp | Scheme::Tls | Scheme::Udp),
                 "it has no permissions to choose",
             ),
             (
+                "mode",
+                self.mode.is_some() && scheme.is_met() && sends,
+                "its receiver chooses them",
+            ),
+            (
                 "capacity",
-                self.capacity.is_some() && scheme.is_socket(),
-                "the system decides how much it holds",
+                self.capacity.is_some() && scheme == Scheme::Fifo && sends,
+                "its receiver chooses how much it holds",
+            ),
+            (
+                "tls",
+                self.tls.is_some() && scheme != Scheme::Tls,
+                "only tls: has certificates",
             ),
             (
                 "max_record",
@@ -150,9 +193,4 @@ impl Options {
             None => Ok(()),
         }
     }
-}
-
-/// Whether the receiver makes it and the sender comes to it.
-pub(crate) fn is_met(scheme: Scheme) -> bool {
-    scheme.is_socket() || scheme == Scheme::Fifo
 }

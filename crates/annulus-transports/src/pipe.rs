@@ -22,6 +22,9 @@ pub(crate) fn receiver(path: &Path, options: &Options) -> Result<BoxedReceiver, 
     if let Some(bytes) = options.capacity {
         fifo.capacity(bytes);
     }
+    if let Some(mode) = options.mode {
+        fifo.mode(mode);
+    }
     let path = path.to_owned();
     again(options, move || {
         let receiver: BoxedReceiver = Box::new(fifo.receiver(&path)?);

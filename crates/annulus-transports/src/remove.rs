@@ -15,6 +15,11 @@ use crate::ring::of;
 use crate::url::{Scheme, Url};
 use annulus::{Inspector, Location};
 use std::fs;
+#[cfg(all(feature = "pipe", feature = "socket"))]
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Where POSIX shared memory has its names.
 const SHM_DIR: &str = "/dev/shm";
@@ -40,7 +45,7 @@ pub struct Stale {
 pub fn remove(url: &Url) -> Result<(), OpenError> {
     match url {
         Url::Ring(location) => annulus::remove(location).map_err(of(location)),
-        Url::Pipe | Url::Tcp(_) | Url::Udp(_) => Err(OpenError::Unfit {
+        Url::Pipe | Url::Tcp(_) | Url::Tls(_) | Url::Udp(_) => Err(OpenError::Unfit {
             url: url.clone(),
             reason: "it leaves nothing to remove",
         }),
@@ -91,7 +96,7 @@ pub fn remove_finished(url: &Url) -> Result<bool, OpenError> {
 
 /// What nobody needs and what dead owners have left on this machine, of the given schemes: found by its names, where a
 /// transport's names are in one place. FIFOs, sockets, spool files and rings in files are where their owners put them, and are
-/// not looked for.
+/// not looked for; for FIFOs and sockets see [`remove_stale_in`].
 pub fn stale(schemes: &[Scheme]) -> Vec<Stale> {
     let mut found = Vec::new();
     if schemes.contains(&Scheme::Ring) {
@@ -104,6 +109,32 @@ pub fn stale(schemes: &[Scheme]) -> Vec<Stale> {
     found.retain(|stale| schemes.contains(&stale.url.scheme()));
     found.sort_by_key(|stale| stale.url.to_string());
     found
+}
+
+/// Removes from a directory what the killed have left there, and returns what was removed: FIFOs, with the drafts of those
+/// who were killed while they made one, and the drafts of Unix sockets. A Unix socket that has its name stays: nothing tells
+/// ours from another program's, and whoever listens there next replaces it.
+///
+/// ```
+/// use annulus_transports::remove_stale_in;
+///
+/// let dir = std::env::temp_dir().join(format!("annulus-left-in-{}", std::process::id()));
+/// std::fs::create_dir(&dir)?;
+/// drop(std::os::unix::net::UnixListener::bind(dir.join(".annulus.socket-7"))?);
+/// assert_eq!(remove_stale_in(&dir)?, [dir.join(".annulus.socket-7")]);
+/// # std::fs::remove_dir(&dir)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of reading the directory.
+#[cfg(all(feature = "pipe", feature = "socket"))]
+pub fn remove_stale_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut removed = annulus_pipe::remove_stale(dir)?;
+    removed.extend(annulus_socket::remove_drafts(dir)?);
+    removed.sort();
+    Ok(removed)
 }
 
 fn rings() -> Vec<Stale> {

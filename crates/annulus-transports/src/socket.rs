@@ -9,9 +9,12 @@ use crate::options::Options;
 use crate::url::Url;
 use crate::{BoxedReceiver, BoxedSender};
 use annulus::{WhenClosed, WhenDead};
+use annulus_channel::Receiver as _;
 use annulus_channel::{
-    Capabilities, Fault, OpenReason, Order, RecvError, RecvTimeoutError, TryRecvError,
+    Boundaries, Capabilities, Fault, OpenReason, Order, RecvError, RecvTimeoutError, TryRecvError,
 };
+#[cfg(feature = "tls")]
+use annulus_socket::Tls;
 use annulus_socket::{Address, Listener, Receiver, Sender, SocketOptions};
 use std::time::{Duration, Instant};
 
@@ -23,27 +26,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn sender(url: &Url, options: &Options) -> Result<BoxedSender, OpenError> {
     let address = address(url);
-    let sender: Sender = match (options.wait, &address) {
-        (Some(limit), _) => settle(options).connect_deadline(&address, Instant::now() + limit)?,
+    let socket = settle(url, options)?;
+    let sender: Result<Sender, _> = match (options.wait, &address) {
+        (Some(limit), _) => socket.connect_deadline(&address, Instant::now() + limit),
         // A machine that does not answer cannot be told from one that will.
-        (None, Address::Udp(_)) => {
-            settle(options).connect_deadline(&address, Instant::now() + PATIENCE)?
-        }
-        (None, _) => settle(options).connect(&address)?,
+        (None, Address::Udp(_)) => socket.connect_once(&address, Instant::now() + PATIENCE),
+        (None, _) => socket.connect(&address),
     };
-    Ok(Box::new(sender))
+    Ok(Box::new(sender.map_err(|error| named(url, error))?))
 }
 
-pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, OpenError> {
-    let address = address(url);
-    let listener = settle(options).listen(&address);
-    let listener = listener.map_err(|error| received(url, error))?;
+/// The error under the name that was asked for: to the adapter, `tls:` is `tcp:` with an option.
+fn named(url: &Url, error: annulus_channel::OpenError) -> annulus_channel::OpenError {
+    match url {
+        Url::Tls(_) => annulus_channel::OpenError::new(url, error.reason),
+        _ => error,
+    }
+}
+
+/// The receiving end, and where it listens.
+pub(crate) fn receiver(url: &Url, options: &Options) -> Result<(BoxedReceiver, Url), OpenError> {
+    let socket = settle(url, options)?;
+    let listener = socket.listen(&address(url));
+    let listener = listener.map_err(|error| named(url, received(url, error)))?;
+    let at = found(url, listener.address());
     let mut accepting = Accepting {
         // With the port that was found where none was asked for.
         address: listener.address().clone(),
-        options: settle(options),
+        options: socket,
         listener: Some(listener),
         connection: None,
+        lost: 0,
         past_close: options.when_closed == Some(WhenClosed::Wait),
         past_death: options.when_dead == Some(WhenDead::Wait),
     };
@@ -52,38 +65,89 @@ pub(crate) fn receiver(url: &Url, options: &Options) -> Result<BoxedReceiver, Op
             return Err(annulus_channel::OpenError::new(url, OpenReason::TimedOut).into());
         }
     }
-    Ok(Box::new(accepting))
+    Ok((Box::new(accepting), at))
 }
 
-/// The better word for a place that is taken: somebody listens there already.
-fn received(url: &Url, error: annulus_channel::OpenError) -> OpenError {
+/// The better word for a path that is taken by a socket: somebody listens there already. A file there is another matter.
+fn received(url: &Url, error: annulus_channel::OpenError) -> annulus_channel::OpenError {
     use std::os::unix::fs::FileTypeExt;
-    let taken = match url {
-        // Or a file has the path, which is another matter.
-        Url::Unix(path) | Url::UnixSeqpacket(path) | Url::UnixDgram(path) => path
-            .symlink_metadata()
-            .is_ok_and(|found| found.file_type().is_socket()),
-        _ => true,
+    let (Url::Unix(path) | Url::UnixSeqpacket(path) | Url::UnixDgram(path)) = url else {
+        return error;
     };
+    let found = path.symlink_metadata();
     let reason = match error.reason {
-        OpenReason::Exists if taken => OpenReason::Taken {
-            side: "receiver",
-            pid: 0,
-        },
+        OpenReason::Exists if found.is_ok_and(|found| found.file_type().is_socket()) => {
+            OpenReason::Taken {
+                side: "receiver",
+                pid: 0,
+            }
+        }
         reason => reason,
     };
-    annulus_channel::OpenError { reason, ..error }.into()
+    annulus_channel::OpenError { reason, ..error }
 }
 
-fn settle(options: &Options) -> SocketOptions {
+/// The name by which senders find it: with the port that was found, if none was asked for.
+fn found(url: &Url, address: &Address) -> Url {
+    match (url, address) {
+        (Url::Tcp(asked), Address::Tcp(at)) if has_no_port(asked) => Url::Tcp(at.clone()),
+        (Url::Tls(asked), Address::Tcp(at)) if has_no_port(asked) => {
+            // The certificate is for the host that was asked for.
+            let host = asked.rsplit_once(':').map_or("", |(host, _)| host);
+            let port = at.rsplit_once(':').map_or("", |(_, port)| port);
+            Url::Tls(format!("{host}:{port}"))
+        }
+        (Url::Udp(asked), Address::Udp(at)) if has_no_port(asked) => Url::Udp(at.clone()),
+        _ => url.clone(),
+    }
+}
+
+fn has_no_port(place: &str) -> bool {
+    let port = place.rsplit_once(':').map(|(_, port)| port);
+    port.and_then(|port| port.parse::<u16>().ok()) == Some(0)
+}
+
+/// Puts it under TLS, if it is to be.
+fn secure(socket: &mut SocketOptions, url: &Url, options: &Options) -> Result<(), OpenError> {
+    if !matches!(url, Url::Tls(_)) {
+        return Ok(());
+    }
+    #[cfg(feature = "tls")]
+    match &options.tls {
+        Some(files) => {
+            let tls = Tls::from_files(&files.authority, &files.certificate, &files.key)?;
+            socket.tls(tls);
+            Ok(())
+        }
+        None => Err(OpenError::Unfit {
+            url: url.clone(),
+            reason: "it needs the files of an authority, of a certificate and of its key",
+        }),
+    }
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = (socket, options);
+        Err(crate::open::left_out(url))
+    }
+}
+
+fn settle(url: &Url, options: &Options) -> Result<SocketOptions, OpenError> {
     let mut socket = SocketOptions::new();
+    secure(&mut socket, url, options)?;
     if let Some(mode) = options.mode {
         socket.mode(mode);
+        // Then the file's rights say who may come.
+        if mode & 0o022 != 0 {
+            socket.any_user();
+        }
+    }
+    if let Some(bytes) = options.capacity {
+        socket.buffer(bytes);
     }
     if let Some(bytes) = options.max_record {
         socket.max_record(bytes);
     }
-    socket
+    Ok(socket)
 }
 
 fn address(url: &Url) -> Address {
@@ -91,7 +155,7 @@ fn address(url: &Url) -> Address {
         Url::Unix(path) => Address::UnixStream(path.clone()),
         Url::UnixSeqpacket(path) => Address::UnixSeqpacket(path.clone()),
         Url::UnixDgram(path) => Address::UnixDatagram(path.clone()),
-        Url::Tcp(place) => Address::Tcp(place.clone()),
+        Url::Tcp(place) | Url::Tls(place) => Address::Tcp(place.clone()),
         Url::Udp(place) => Address::Udp(place.clone()),
         other => unreachable!("no socket: {other}"),
     }
@@ -104,6 +168,8 @@ struct Accepting {
     /// Nothing while there is a connection, if it is the only one.
     listener: Option<Listener>,
     connection: Option<Receiver>,
+    /// What the connections before this one have lost.
+    lost: u64,
     past_close: bool,
     past_death: bool,
 }
@@ -164,7 +230,8 @@ impl Accepting {
         };
         match goes_on {
             true => {
-                self.connection = None;
+                let gone = self.connection.take();
+                self.lost += gone.map_or(0, |gone| gone.lost());
                 Ok(())
             }
             false => Err(end),
@@ -222,6 +289,10 @@ impl annulus_channel::Receiver for Accepting {
         }
     }
 
+    fn lost(&self) -> u64 {
+        self.lost + self.connection.as_ref().map_or(0, |it| it.lost())
+    }
+
     fn capabilities(&self) -> Capabilities {
         match &self.connection {
             Some(connection) => connection.capabilities(),
@@ -233,6 +304,12 @@ impl annulus_channel::Receiver for Accepting {
                 many_receivers: false,
                 persistent: false,
                 crosses_machines: matches!(self.address, Address::Tcp(_) | Address::Udp(_)),
+                boundaries: match self.address {
+                    Address::UnixStream(_) | Address::Tcp(_) => Boundaries::Framed,
+                    _ => Boundaries::Native,
+                },
+                // The sender has a say in it.
+                max_record: None,
             },
         }
     }

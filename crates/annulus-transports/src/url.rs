@@ -12,7 +12,7 @@ use std::str::FromStr;
 /// use annulus_transports::Scheme;
 ///
 /// assert_eq!(Scheme::UnixSeqpacket.to_string(), "unix-seqpacket");
-/// assert_eq!(Scheme::ALL.len(), 13);
+/// assert_eq!(Scheme::ALL.len(), 14);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -31,6 +31,8 @@ pub enum Scheme {
     UnixDgram,
     /// TCP.
     Tcp,
+    /// TCP under TLS, with a certificate at either end.
+    Tls,
     /// UDP.
     Udp,
     /// A POSIX message queue.
@@ -46,12 +48,15 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// What the longest record is, and the setting that changes it, for an error to say.
+    /// What decides on the longest record, and the setting that changes it, for an error to say. The number is each
+    /// channel's own: [`Capabilities::max_record`](annulus_channel::Capabilities::max_record).
     pub fn record_limit(self) -> &'static str {
         match self {
             Self::Ring => "half the ring, less 8 bytes (--capacity, when it is created)",
             Self::Classic | Self::Sem => "a slot (chosen when it is created)",
-            Self::Fifo | Self::Pipe | Self::Unix | Self::Tcp | Self::Spool => "the transport's own",
+            Self::Fifo | Self::Pipe | Self::Unix | Self::Tcp | Self::Tls | Self::Spool => {
+                "the transport's own"
+            }
             Self::UnixSeqpacket | Self::UnixDgram => "the socket's send buffer (net.core.wmem_max)",
             Self::Udp => "a datagram",
             Self::Mq => "chosen when the queue is made (fs.mqueue.msgsize_max)",
@@ -60,7 +65,7 @@ impl Scheme {
     }
 
     /// Every scheme.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ring,
         Self::Pipe,
         Self::Fifo,
@@ -68,6 +73,7 @@ impl Scheme {
         Self::UnixSeqpacket,
         Self::UnixDgram,
         Self::Tcp,
+        Self::Tls,
         Self::Udp,
         Self::Mq,
         Self::Sysv,
@@ -86,6 +92,7 @@ impl Scheme {
             Self::UnixSeqpacket => "unix-seqpacket",
             Self::UnixDgram => "unix-dgram",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Udp => "udp",
             Self::Mq => "mq",
             Self::Sysv => "sysv",
@@ -99,8 +106,13 @@ impl Scheme {
     pub fn is_socket(self) -> bool {
         matches!(
             self,
-            Self::Unix | Self::UnixSeqpacket | Self::UnixDgram | Self::Tcp | Self::Udp
+            Self::Unix | Self::UnixSeqpacket | Self::UnixDgram | Self::Tcp | Self::Tls | Self::Udp
         )
+    }
+
+    /// Whether the receiver makes it, unasked, and the sender comes to it.
+    pub fn is_met(self) -> bool {
+        self.is_socket() || self == Self::Fifo
     }
 
     /// How a name of this scheme looks.
@@ -113,6 +125,7 @@ impl Scheme {
             Self::UnixSeqpacket => "unix-seqpacket:PATH",
             Self::UnixDgram => "unix-dgram:PATH",
             Self::Tcp => "tcp:HOST:PORT",
+            Self::Tls => "tls:HOST:PORT",
             Self::Udp => "udp:HOST:PORT",
             Self::Mq => "mq:/NAME",
             Self::Sysv => "sysv:KEY",
@@ -170,6 +183,8 @@ pub enum Url {
     UnixDgram(PathBuf),
     /// TCP to or at this host and port.
     Tcp(String),
+    /// TCP under TLS to or at this host and port.
+    Tls(String),
     /// UDP to or at this host and port.
     Udp(String),
     /// The POSIX message queue of this name, which begins with `/`.
@@ -195,6 +210,7 @@ impl Url {
             Self::UnixSeqpacket(_) => Scheme::UnixSeqpacket,
             Self::UnixDgram(_) => Scheme::UnixDgram,
             Self::Tcp(_) => Scheme::Tcp,
+            Self::Tls(_) => Scheme::Tls,
             Self::Udp(_) => Scheme::Udp,
             Self::Mq(_) => Scheme::Mq,
             Self::Sysv(_) => Scheme::Sysv,
@@ -236,6 +252,8 @@ impl FromStr for Url {
             "unix-dgram" => Self::UnixDgram(path("unix-dgram:PATH")?),
             "tcp" if is_address(place) => Self::Tcp(place.to_owned()),
             "tcp" => return Err(bad("tcp:HOST:PORT, the port from 0 to 65535")),
+            "tls" if is_address(place) => Self::Tls(place.to_owned()),
+            "tls" => return Err(bad("tls:HOST:PORT, the port from 0 to 65535")),
             "udp" if is_address(place) => Self::Udp(place.to_owned()),
             "udp" => return Err(bad("udp:HOST:PORT, the port from 0 to 65535")),
             "mq" => match place.strip_prefix('/') {
@@ -326,6 +344,7 @@ impl Display for Url {
             | Self::UnixDgram(path)
             | Self::Spool(path) => write!(f, "{scheme}:{}", path.display()),
             Self::Tcp(place)
+            | Self::Tls(place)
             | Self::Udp(place)
             | Self::Mq(place)
             | Self::Classic(place)
@@ -357,6 +376,7 @@ mod tests {
             "unix-dgram:s",
             "tcp:127.0.0.1:80",
             "tcp:[::1]:80",
+            "tls:localhost:443",
             "udp:localhost:0",
             "mq:/q",
             "sysv:0xffffffff",
@@ -393,6 +413,7 @@ mod tests {
             ("pipe:3", "no name"),
             ("tcp:localhost", "tcp:HOST:PORT"),
             ("tcp::80", "tcp:HOST:PORT"),
+            ("tls:localhost", "tls:HOST:PORT"),
             ("udp:h:70000", "udp:HOST:PORT"),
             ("mq:orders", "mq:/NAME"),
             ("mq:/", "mq:/NAME"),

@@ -14,8 +14,8 @@ use crate::sender::Sender;
 use crate::sync::PAYLOAD_ALIGN;
 use crate::{Mpmc, Mpsc, Protocol, Spmc, Spsc};
 use annulus_channel::{
-    Capabilities, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError,
+    Boundaries, Capabilities, Order, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 use bytemuck::Pod;
 use std::marker::PhantomData;
@@ -542,5 +542,7 @@ pub(crate) fn capabilities(shared: &Shared) -> Capabilities {
         many_receivers: kind.many_receivers(),
         persistent: shared.is_named(),
         crosses_machines: false,
+        boundaries: Boundaries::Native,
+        max_record: Some(shared.view.geometry.max_record()),
     }
 }

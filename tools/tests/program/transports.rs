@@ -4,10 +4,15 @@ use crate::harness::{Annulus, Name, annulus, annulus_with, sweeping, until};
 use nix::sys::signal::Signal;
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 /// Every scheme that has a name, and two more places for a ring.
 const WORDS: [&str; 14] = [
@@ -206,6 +211,104 @@ fn a_few_records_pass_over_udp() {
     channel.send(&[]).write_and_finish(b"one\ntwo\nthree\n");
     let outcome = receiver.join().expect("the receiver's end");
     assert_eq!(outcome.quiet(0).stdout, b"one\ntwo\nthree\n");
+}
+
+/// What a receiver that is stopped misses of so many records, all but the last one sent meanwhile; its exit code and its words.
+fn missed(more: &[&str], records: usize) -> (usize, Option<i32>, String) {
+    let channel = Channel::new("udp");
+    let receiver = channel.recv(&[&["-e", "--len-prefixed"], more].concat());
+    let mut sender = channel.send(&["--len-prefixed"]);
+    let record = |byte| [&1000_u32.to_le_bytes()[..], &[byte; 1000]].concat();
+    sender.write(&record(0));
+    let pid = Pid::from_raw(receiver.pid());
+    let mut receiver = receiver;
+    assert_eq!(receiver.read(1004), record(0));
+    kill(pid, Signal::SIGSTOP).expect("kill");
+    // More than any receive buffer here holds.
+    for _ in 0..records - 2 {
+        sender.write(&record(1));
+    }
+    until("all is sent", || unread(sender.pid()) == 0);
+    kill(pid, Signal::SIGCONT).expect("kill");
+    // Once there is room again, the last one comes.
+    let mut stdout = receiver.take_stdout();
+    let (heard, hear) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        let (mut bytes, mut came) = ([0; 1004], 1);
+        while std::io::Read::read_exact(&mut stdout, &mut bytes).is_ok() {
+            came += 1;
+            let _ = heard.send(());
+        }
+        came
+    });
+    while hear
+        .recv_timeout(std::time::Duration::from_millis(500))
+        .is_ok()
+    {}
+    sender.write_and_finish(&record(2));
+    let outcome = receiver.finish();
+    (
+        reading.join().expect("it reads"),
+        outcome.code,
+        outcome.stderr,
+    )
+}
+
+/// How many bytes wait in the pipe that is a process's standard input.
+fn unread(pid: i32) -> usize {
+    let stdin = fs::File::open(format!("/proc/{pid}/fd/0")).expect("its standard input");
+    let mut count = 0;
+    // SAFETY: FIONREAD writes one int, to which the pointer leads.
+    let done = unsafe { nix::libc::ioctl(stdin.as_raw_fd(), nix::libc::FIONREAD, &raw mut count) };
+    assert_eq!(done, 0);
+    usize::try_from(count).expect("a count")
+}
+
+#[test]
+fn what_udp_loses_is_counted() {
+    const RECORDS: usize = 12_000;
+    let (came, code, words) = missed(&[], RECORDS);
+    assert!(came < RECORDS, "{came}");
+    assert_eq!(code, Some(0), "{words}");
+    let lost = RECORDS - came;
+    assert_eq!(
+        words,
+        format!("annulus: {lost} records were lost on the way\n")
+    );
+
+    let (came, code, words) = missed(&["--no-loss"], RECORDS);
+    assert_eq!(code, Some(1), "{words}");
+    let lost = RECORDS - came;
+    assert_eq!(
+        words,
+        format!("annulus: {lost} records were lost on the way\n")
+    );
+}
+
+/// `ANNULUS_FILE_BYTES` as above.
+#[test]
+fn a_file_goes_through_udp_at_a_pace_that_its_receiver_follows() {
+    let size = std::env::var("ANNULUS_FILE_BYTES").ok();
+    let size = size.map_or(2_000_000, |size| size.parse().expect("a number"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    let bytes = noise(size);
+    fs::write(&file, &bytes).expect("write");
+    let channel = Channel::new("udp");
+    let receiver = channel.recv(&["-e", "--no-loss"]).finish_later();
+    let file = file.to_str().expect("UTF-8");
+    let start = Instant::now();
+    let args = ["--chunk", "8000", "--rate", "1000", file];
+    channel.send(&args).finish().quiet(0);
+    let least = (size / 8000 - 3) as f64 / 1000.0;
+    assert!(
+        start.elapsed().as_secs_f64() >= least,
+        "{:?}",
+        start.elapsed()
+    );
+    let outcome = receiver.join().expect("the receiver's end");
+    outcome.quiet(0);
+    assert!(outcome.stdout == bytes);
 }
 
 impl Annulus {
@@ -490,6 +593,189 @@ fn a_lock_file_without_a_segment_is_swept_away() {
         assert!(!lock.exists(), "{args:?}");
     }
     channel.is_gone();
+}
+
+#[test]
+fn what_was_left_in_a_directory_is_listed_and_removed() {
+    let channel = Channel::new("fifo");
+    let mut receiver = channel.recv(&[]);
+    let mut sender = channel.send(&[]);
+    sender.write(b"hello\n");
+    assert_eq!(receiver.read(6), b"hello\n");
+    let folder = channel.folder.path();
+    let left = folder.join(".annulus.socket-7");
+    drop(std::os::unix::net::UnixListener::bind(&left).expect("a socket"));
+    let within = folder.to_str().expect("UTF-8");
+    let listed = annulus(&["rm", "--stale", "--within", within]);
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    assert!(
+        text.contains(&format!("removed {}\n", left.display())),
+        "{text}"
+    );
+    let fifo = format!("removed {}\n", folder.join("channel").display());
+    assert!(!text.contains(&fifo), "{text}");
+    killed(sender);
+    killed(receiver);
+    let listed = annulus(&["rm", "--stale", "--within", within]);
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    assert!(text.contains(&fifo), "{text}");
+    channel.is_gone();
+    let nowhere = annulus(&["rm", "--stale", "--within", "/no/such/place"]);
+    assert_eq!(nowhere.code, Some(1), "{}", nowhere.stderr);
+    assert!(
+        nowhere.stderr.contains("/no/such/place"),
+        "{}",
+        nowhere.stderr
+    );
+}
+
+/// A receiver where the kernel is to choose the port, and where it then listens.
+fn listening(url: &str, more: &[&str]) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_annulus"))
+        .args([&["recv", url, "-e", "--timeout", "30s"], more].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start annulus");
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    let at = line.trim_end().strip_prefix("annulus: listening on ");
+    let at = at.unwrap_or_else(|| panic!("{line}")).to_owned();
+    (child, at)
+}
+
+#[test]
+fn a_port_that_the_kernel_chose_is_said() {
+    for url in ["tcp:127.0.0.1:0", "udp:127.0.0.1:0"] {
+        let (receiver, at) = listening(url, &[]);
+        assert!(at.starts_with(&url[..14]) && at != url, "{at}");
+        annulus_with(&["send", &at], b"hello\n").quiet(0);
+        let outcome = receiver.wait_with_output().expect("its end");
+        assert!(outcome.status.success());
+        assert_eq!(outcome.stdout, b"hello\n");
+    }
+}
+
+#[test]
+fn each_way_not_to_be_there_has_its_own_words() {
+    for word in ["tcp", "udp"] {
+        let channel = Channel::new(word);
+        annulus(&["send", &channel.url]).says(3, &["nobody listens there"]);
+        let _receiver = UdpSocket::bind(&channel.url[4..]).expect("free");
+        let _listener = TcpListener::bind(&channel.url[4..]).expect("free");
+        let refused = annulus(&["recv", &channel.url, "--timeout", "1s"]);
+        refused.says(1, &["the address is in use"]);
+    }
+    let nowhere = "tcp:no-such-host.invalid:7000";
+    for args in [&["send", nowhere, "--wait"][..], &["recv", nowhere]] {
+        annulus(args).says(3, &["unknown host"]);
+    }
+}
+
+#[test]
+fn mode_and_capacity_are_a_sockets_and_a_fifos() {
+    for word in ["fifo", "unix", "unix-seqpacket", "unix-dgram"] {
+        let channel = Channel::new(word);
+        let path = channel.folder.path().join("channel");
+        let mut receiver = channel.recv(&["--mode", "0622", "--capacity", "128k"]);
+        let mut sender = channel.send(&[]);
+        sender.write(b"hello\n");
+        assert_eq!(receiver.read(6), b"hello\n", "{word}");
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        // A FIFO's bits for execution are its ends' marks.
+        assert_eq!(mode & 0o666, 0o622, "{word}");
+        if word == "fifo" {
+            let fifo = fs::File::options()
+                .write(true)
+                .open(&path)
+                .expect("it is received");
+            let size = nix::fcntl::fcntl(&fifo, nix::fcntl::FcntlArg::F_GETPIPE_SZ);
+            assert_eq!(size, Ok(128 << 10));
+        }
+        let denied = annulus(&["send", &channel.url, "--mode", "0622"]);
+        denied.says(2, &["mode does not apply", "receiver"]);
+    }
+    for (word, setting) in [
+        ("fifo", "fs.pipe-max-size"),
+        ("unix", "net.core.wmem_max"),
+        ("udp", "net.core.wmem_max"),
+    ] {
+        let channel = Channel::new(word);
+        let refused = annulus(&["recv", &channel.url, "--capacity", "1T"]);
+        refused.says(1, &["1099511627776 needed", setting]);
+    }
+    let fifo = annulus(&["send", "fifo:/nowhere/f", "--capacity", "64k"]);
+    fifo.says(2, &["capacity does not apply", "receiver"]);
+}
+
+#[test]
+fn a_socket_whose_mode_lets_others_write_takes_them() {
+    use std::os::unix::process::CommandExt;
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    for word in ["unix", "unix-seqpacket", "unix-dgram"] {
+        let channel = Channel::new(word);
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(channel.folder.path(), open).expect("chmod");
+        let mut receiver = channel.recv(&["--mode", "0622"]);
+        let mut other = Command::new(env!("CARGO_BIN_EXE_annulus"));
+        other.args(["send", &channel.url, "--wait", "/proc/self/comm"]);
+        // Who cannot read this program cannot run it either.
+        let Ok(status) = other.uid(65534).status() else {
+            return;
+        };
+        assert!(status.success(), "{word}");
+        assert_eq!(receiver.read(8), b"annulus\n", "{word}");
+    }
+}
+
+#[test]
+fn nobody_listens_under_tls_without_a_certificate() {
+    let refused = annulus(&["recv", "tls:127.0.0.1:0"]);
+    // In most builds there is no TLS at all.
+    match refused.code {
+        Some(1) => refused.says(1, &["feature 'tls'"]),
+        _ => refused.says(2, &["a certificate"]),
+    };
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn a_file_passes_under_tls() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let mut params = CertificateParams::new(vec![]).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = || KeyPair::generate().expect("a key");
+    let issuer = CertifiedIssuer::self_signed(params, key()).expect("a certificate");
+    fs::write(file("ca"), issuer.pem()).expect("write");
+    for name in ["one", "other"] {
+        let key = key();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        fs::write(file(name), certificate.pem()).expect("write");
+        fs::write(file(&format!("{name}.key")), key.serialize_pem()).expect("write");
+    }
+    let (ca, one, key) = (file("ca"), file("one"), file("one.key"));
+    let (receiver, at) = listening(
+        "tls:127.0.0.1:0",
+        &["--ca", &ca, "--cert", &one, "--key", &key],
+    );
+    assert!(at.starts_with("tls:"), "{at}");
+    let (other, key) = (file("other"), file("other.key"));
+    let bytes = noise(300_000);
+    fs::write(file("file"), &bytes).expect("write");
+    // Without a certificate, or without TLS, nobody is let in.
+    annulus(&["send", &at]).says(2, &["certificate"]);
+    let with = ["--ca", &ca, "--cert", &other, "--key", &key];
+    let source = file("file");
+    annulus(&[&["send", &at, "--chunk", "64k", &source], &with[..]].concat()).quiet(0);
+    let outcome = receiver.wait_with_output().expect("its end");
+    assert!(outcome.status.success());
+    assert!(outcome.stdout == bytes);
 }
 
 #[test]

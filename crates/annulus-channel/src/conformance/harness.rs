@@ -27,7 +27,7 @@ const PAGE: usize = 4096;
 /// How many records of a lossy transport are sent in search of `Full`.
 const LOSSY_FILL: u32 = 1000;
 /// How long a record of a lossy transport is waited for before it counts as lost.
-const LOSSY_WAIT: Duration = Duration::from_millis(100);
+pub(super) const LOSSY_WAIT: Duration = Duration::from_millis(100);
 
 /// Work on a thread of its own, whose end is waited for with patience.
 pub(super) struct Task<R> {
@@ -214,13 +214,16 @@ pub(super) fn receive(rx: &mut impl Receiver, way: Way) -> Result<Vec<u8>, Stop>
 
 impl Terms {
     pub(super) fn of<T: Transport>(t: &T, tx: &T::Tx) -> Self {
-        let max = tx.max_record();
+        let caps = tx.capabilities();
+        let max = caps
+            .max_record
+            .expect("an open channel declares its longest record");
         assert!(
             max >= 8,
             "the suite needs records of 8 bytes; the longest here has {max}"
         );
         Self {
-            caps: tx.capabilities(),
+            caps,
             max,
             prompt: t.prompt(),
             patience: t.patience(),

@@ -4,6 +4,7 @@ use super::{PATIENCE, RECEIVER, STEP, has_receiver};
 use crate::mark::{self, OURS};
 use crate::stream::no_block;
 use annulus_channel::{OpenError, OpenReason};
+use annulus_fd::draft::{Draft, abandoned};
 use annulus_fd::lock::{Door, try_share};
 use annulus_fd::wait::pause;
 use nix::errno::Errno;
@@ -16,6 +17,9 @@ use std::io::{self, ErrorKind::AlreadyExists, ErrorKind::NotFound};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// What a FIFO's draft is called.
+pub(crate) const DRAFT: &str = "fifo";
 
 /// A path to a FIFO that stays the same when the process goes to another directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,33 +124,48 @@ impl Location {
     /// Makes a FIFO with a receiver, and gives it its path when `prepare` is done with it; nothing if there is one already.
     pub(crate) fn make(
         &self,
+        mode: u32,
         prepare: impl FnOnce(&OwnedFd) -> Result<(), OpenError>,
     ) -> Result<Option<OwnedFd>, OpenError> {
-        let mut file_name =
-            OsString::from(format!(".annulus.fifo-{}-", annulus_fd::names::ticket()));
-        file_name.push(&self.file_name);
-        let draft = Self {
-            file_name,
+        let rights = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX;
+        let draft = loop {
+            let draft = Draft::new(&self.dir, DRAFT);
+            match mkfifo(draft.path(), rights) {
+                Ok(()) => break draft,
+                // Another's draft, and not ours to remove.
+                Err(Errno::EEXIST) => draft.disown(),
+                Err(errno) => return Err(self.os("mkfifo", errno)),
+            }
+        };
+        let made = Self {
+            file_name: draft.path().file_name().unwrap_or_default().to_owned(),
             ..self.clone()
         };
-        let path = draft.path();
-        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX)
-            .map_err(|errno| self.os("mkfifo", errno))?;
-        let made =
-            draft
-                .open_made(prepare)
-                .and_then(|fifo| match fs::hard_link(&path, self.path()) {
-                    Ok(()) => Ok(Some(fifo)),
-                    // Somebody was faster, or took the draft for what a dead one has left.
-                    Err(error) if matches!(error.kind(), AlreadyExists | NotFound) => Ok(None),
-                    Err(error) => Err(OpenError::os(&self.name, "link", &error)),
-                });
-        let _ = fs::remove_file(&path);
-        made
+        let fifo = made.open_made(mode, prepare)?;
+        match fs::hard_link(draft.path(), self.path()) {
+            Ok(()) => Ok(Some(fifo)),
+            // Somebody was faster, or took the draft for what a dead one has left.
+            Err(error) if matches!(error.kind(), AlreadyExists | NotFound) => Ok(None),
+            Err(error) => Err(OpenError::os(&self.name, "link", &error)),
+        }
+    }
+
+    /// Removes the drafts in the same directory whose makers were killed, as far as this user may.
+    pub(crate) fn remove_drafts(&self) {
+        for path in abandoned(&self.dir, DRAFT).unwrap_or_default() {
+            let Ok(draft) = Self::new(&path) else {
+                continue;
+            };
+            if let Ok(Probe::Dead(dead)) = probe(&draft) {
+                // If it cannot be, it is there for the next one.
+                let _ = draft.bury(&dead);
+            }
+        }
     }
 
     fn open_made(
         &self,
+        mode: u32,
         prepare: impl FnOnce(&OwnedFd) -> Result<(), OpenError>,
     ) -> Result<OwnedFd, OpenError> {
         let fifo = self
@@ -155,7 +174,9 @@ impl Location {
         // Shared, so that it cannot fail: nobody takes it alone.
         try_share(&fifo, RECEIVER, 1).map_err(|errno| self.os("fcntl(F_OFD_SETLK)", errno))?;
         // Whatever the umask has taken away.
-        mark::change(&fifo, 0o600 | OURS, 0o177).map_err(|errno| self.os("fchmod", errno))?;
+        let mode = 0o600 | mode & 0o666;
+        mark::change(&fifo, mode | OURS, 0o777 & !mode)
+            .map_err(|errno| self.os("fchmod", errno))?;
         no_block(&fifo).map_err(|errno| self.os("fcntl(F_SETFL)", errno))?;
         prepare(&fifo)?;
         Ok(fifo)
@@ -239,8 +260,12 @@ mod tests {
     use super::{Location, Probe, probe};
     use crate::FifoOptions;
     use annulus_channel::{OpenReason, Receiver, Sender};
+    use nix::sys::signal::{Signal, kill};
     use nix::sys::stat::Mode;
+    use nix::sys::wait::waitpid;
+    use nix::unistd::{ForkResult, Pid, fork};
     use std::os::fd::OwnedFd;
+    use std::path::Path;
     use std::time::Duration;
     use tempfile::TempDir;
 
@@ -294,11 +319,67 @@ mod tests {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX;
         nix::unistd::mkfifo(&location.path(), mode).unwrap();
         let looking = dead(&location);
-        let _receiver = location.open_made(|_| Ok(())).unwrap();
+        let _receiver = location.open_made(0o600, |_| Ok(())).unwrap();
         assert!(matches!(probe(&location), Ok(Probe::Taken)));
         assert_eq!(location.bury(&looking), Ok(false));
         drop(looking);
         assert!(matches!(probe(&location), Ok(Probe::Taken)));
+    }
+
+    /// A process that is making a FIFO here, and has come as far as its draft.
+    fn maker(location: &Location) -> Pid {
+        // SAFETY: the child makes a FIFO, waits to be killed, and never comes back to the test.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => {
+                let drafts = || location.dir.read_dir().unwrap().count();
+                while drafts() == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                child
+            }
+            ForkResult::Child => {
+                let _ = location.make(0o600, |_| {
+                    loop {
+                        nix::unistd::pause();
+                    }
+                });
+                unreachable!("it was killed")
+            }
+        }
+    }
+
+    #[test]
+    fn a_draft_goes_when_its_maker_is_dead_and_not_before() {
+        let (dir, location) = place();
+        let count = || dir.path().read_dir().unwrap().count();
+        for listed in [false, true] {
+            let maker = maker(&location);
+            kill(maker, Signal::SIGSTOP).unwrap();
+            location.remove_drafts();
+            assert_eq!(crate::remove_stale(dir.path()).unwrap(), [] as [&Path; 0]);
+            assert_eq!(count(), 1, "it is stopped, not dead");
+            kill(maker, Signal::SIGKILL).unwrap();
+            waitpid(maker, None).unwrap();
+            if listed {
+                assert_eq!(crate::remove_stale(dir.path()).unwrap().len(), 1);
+                assert_eq!(count(), 0);
+            } else {
+                let receiver = FifoOptions::new().receiver(location.path()).unwrap();
+                assert_eq!(count(), 1, "the new one's path alone");
+                drop(receiver);
+            }
+        }
+    }
+
+    #[test]
+    fn a_draft_without_a_receiver_yet_is_its_living_makers() {
+        let (dir, location) = place();
+        let draft = super::Draft::new(dir.path(), super::DRAFT);
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX;
+        nix::unistd::mkfifo(draft.path(), mode).unwrap();
+        location.remove_drafts();
+        assert_eq!(crate::stale(dir.path()).unwrap(), [] as [&Path; 0]);
+        assert!(draft.path().exists());
     }
 
     #[test]

@@ -22,8 +22,13 @@ const STEP: Duration = Duration::from_millis(5);
 /// How many senders are remembered before it is asked which of them are gone.
 const CROWD: usize = 16;
 
-pub(crate) fn open(path: &Path, capacity: Option<usize>) -> Result<FifoReceiver, OpenError> {
+pub(crate) fn open(
+    path: &Path,
+    mode: u32,
+    capacity: Option<usize>,
+) -> Result<FifoReceiver, OpenError> {
     let location = Location::new(path)?;
+    location.remove_drafts();
     loop {
         match probe(&location)? {
             Probe::Free => {}
@@ -38,7 +43,7 @@ pub(crate) fn open(path: &Path, capacity: Option<usize>) -> Result<FifoReceiver,
                 }
             }
         }
-        let made = location.make(|fifo| match capacity {
+        let made = location.make(mode, |fifo| match capacity {
             Some(bytes) => set_capacity(fifo, &location.name, bytes),
             None => Ok(()),
         })?;
@@ -52,6 +57,7 @@ pub(crate) fn open(path: &Path, capacity: Option<usize>) -> Result<FifoReceiver,
                 inlet: Inlet {
                     fd,
                     decoder: Decoder::tagged(MAX_RECORD, FRAGMENT),
+                    heard: false,
                 },
                 end: None,
                 crowd: CROWD,
@@ -84,7 +90,9 @@ impl Reader {
     }
 
     /// How the last sender went, if there is none: then this was the end.
-    fn judge(&self) -> Option<Gone> {
+    ///
+    /// `heard`: whether anybody has ever written.
+    fn judge(&self, heard: bool) -> Option<Gone> {
         let door = Door::shared(&self.fifo, PATIENCE).ok()??;
         // Behind the door nobody enters or closes, and whoever is about to has the FIFO open.
         let hung_up = readable(&self.fifo, Some(Instant::now())) == Ok(Waited::HungUp);
@@ -93,6 +101,8 @@ impl Reader {
             _ if !hung_up => return None,
             mark if mark & SENDING != 0 => Gone::Killed,
             mark if mark & SENT != 0 => Gone::Closed,
+            // It could leave no mark, being another user.
+            _ if heard => Gone::Killed,
             // Somebody came and went who was no sender, or not yet.
             _ => return None,
         };
@@ -155,7 +165,7 @@ impl FifoReceiver {
                     self.forget_the_gone();
                     self.inlet.wait(until)?;
                 }
-                Ok(Look::Nobody) => match self.inlet.fd.judge() {
+                Ok(Look::Nobody) => match self.inlet.fd.judge(self.inlet.heard) {
                     Some(gone) => break Stop::Gone(gone),
                     None => self.wait_for_somebody(until)?,
                 },

@@ -70,8 +70,11 @@ fn enter(fifo: &OwnedFd) -> Result<Option<u32>, (&'static str, Errno)> {
             break tag as u32;
         }
     };
-    mark::change(fifo, SENDING, SENT).map_err(|errno| ("fchmod", errno))?;
-    Ok(Some(tag))
+    match mark::change(fifo, SENDING, SENT) {
+        // The FIFO is another user's, who judges us by what we write.
+        Ok(()) | Err(Errno::EPERM) => Ok(Some(tag)),
+        Err(errno) => Err(("fchmod", errno)),
+    }
 }
 
 /// The descriptor, with a lock on the byte of its tag. Dropped by the process that it belongs to, it leaves its mark.
