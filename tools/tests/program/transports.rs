@@ -220,16 +220,15 @@ fn missed(more: &[&str], records: usize) -> (usize, Option<i32>, String) {
     let mut sender = channel.send(&["--len-prefixed"]);
     let record = |byte| [&1000_u32.to_le_bytes()[..], &[byte; 1000]].concat();
     sender.write(&record(0));
-    let pid = Pid::from_raw(receiver.pid());
     let mut receiver = receiver;
     assert_eq!(receiver.read(1004), record(0));
-    kill(pid, Signal::SIGSTOP).expect("kill");
+    receiver.signal(Signal::SIGSTOP);
     // More than any receive buffer here holds.
     for _ in 0..records - 2 {
         sender.write(&record(1));
     }
     until("all is sent", || unread(sender.pid()) == 0);
-    kill(pid, Signal::SIGCONT).expect("kill");
+    receiver.signal(Signal::SIGCONT);
     // Once there is room again, the last one comes.
     let mut stdout = receiver.take_stdout();
     let (heard, hear) = std::sync::mpsc::channel();
