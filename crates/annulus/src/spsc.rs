@@ -21,6 +21,12 @@
 //! successor. A value read from the other side is used only if it is no step back and not more than the
 //! room ahead; so a hostile peer can spoil data, and nothing else.
 //!
+//! # Runs
+//!
+//! Small values go in runs. After the send that begins one (`Tx::hurry`), `quick` lies up to 128 bytes further: no unit before
+//! it needs a claim, since it is below `limit`, nor a look at which lines to fetch, since those were asked for. What is left of a
+//! send is whether the ring is closed, the copy, `tail`, and a look at the bell. Whatever else moves `tail` ends the run.
+//!
 //! # Byte records
 //!
 //! A record lies in one piece: a header word with its length, then its bytes, filled up to a whole
