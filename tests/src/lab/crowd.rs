@@ -1,8 +1,9 @@
 //! A death after every instruction, on a ring that others use all the time: while the victim is single-stepped, handles of
 //! both sides, as far as there are more, send and receive on the other processor.
 //!
-//! The victim's way is another each time, so none can be recorded: it is walked to step k. When half of the victims came to
-//! their end before that, k has been far enough; or when it is four times as many steps as alone, since beside others who are
+//! The victim's way is another each time, so none can be recorded: it is walked to step k, each k up to as many steps as it takes alone,
+//! and one in eight beyond that, others with another seed. When half of the victims came to
+//! their end before k, that has been far enough; or when it is four times as many steps as alone, since beside others who are
 //! always first it would go round and round. Between two of its instructions the others do much or little, and one side more than the
 //! other, as the dice say: so the ring is now full, now empty, and what the victim has read is now out of date
 //! and now not.
@@ -34,6 +35,9 @@ use std::time::Duration;
 
 /// Of so many victims in a row half come to their end before there are no more steps worth trying.
 const LAST_FEW: u32 = u32::BITS;
+
+/// Of so many steps beyond those that the victim takes alone one is tried.
+const SPARSE: usize = 8;
 
 /// The log of the newcomer on the victim's side; and of the sender after all others.
 const NEWCOMER: usize = 4;
@@ -305,7 +309,10 @@ pub fn kill<F: Form, K: Protocol>(
         }
     };
     let steps = match choice {
-        Choice::All => (0..=4 * alone).collect(),
+        Choice::All => {
+            let beyond = (alone + 1..=4 * alone).skip(seed as usize % SPARSE);
+            (0..=alone).chain(beyond.step_by(SPARSE)).collect()
+        }
         Choice::Spread(..) => choice.of(alone * 5 / 4),
     };
     let book = Book::default();
