@@ -278,7 +278,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
 
     /// Whether values are so small that several go between two looks ahead.
     const fn runs() -> bool {
-        !K::KIND.many_senders() && 4 * size_of::<T>() <= RUN
+        !K::KIND.many_senders() && 4 * unit::<T, K>() <= RUN
     }
 
     #[inline(never)]
@@ -301,7 +301,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
         self.side.commit(claim, 1, 1);
         self.ring_data();
         if Self::runs() {
-            self.side.hurry(size_of::<T>(), self.link.registered);
+            self.side.hurry(unit::<T, K>(), self.link.registered);
         }
         Ok(())
     }

@@ -78,9 +78,9 @@ pub(crate) trait SendSide: Sized + Send + 'static {
     /// Makes the value visible that was written where [`quick`](Self::quick) said.
     fn publish(&mut self, position: u64);
 
-    /// After the commit of one value of `size` bytes: fetches lines ahead for a run of them, and lets that be written quickly,
-    /// if a compiler fence is enough before the look at the bell (`registered`).
-    fn hurry(&mut self, size: usize, registered: bool);
+    /// After the commit of one value, whose unit has `unit` bytes: fetches lines ahead for a run of them, and lets that be written
+    /// quickly, if a compiler fence is enough before the look at the bell (`registered`).
+    fn hurry(&mut self, unit: usize, registered: bool);
 
     /// Units in use, as far as one can see from here.
     fn len(&self) -> u64;

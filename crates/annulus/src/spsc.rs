@@ -203,16 +203,16 @@ impl SendSide for Tx {
     }
 
     #[inline]
-    fn hurry(&mut self, size: usize, registered: bool) {
-        let at = self.view.index(self.tail) as usize * size;
+    fn hurry(&mut self, unit: usize, registered: bool) {
+        let at = self.view.index(self.tail) as usize * unit;
         let (end, free) = ((at | (RUN - 1)) + 1, self.free());
-        if free as usize * size >= AHEAD + 2 * RUN {
+        if free as usize * unit >= AHEAD + 2 * RUN {
             // With those of the value just written, which began the run.
             self.view
                 .payload
-                .fetch_ahead_of(at.saturating_sub(size) + 1, end + 1);
+                .fetch_ahead_of(at.saturating_sub(unit) + 1, end + 1);
         }
-        let run = (end - at).div_ceil(size) as u64;
+        let run = (end - at).div_ceil(unit) as u64;
         // Others need a real fence after each value.
         if registered {
             self.quick = self.tail.wrapping_add(run.min(free));

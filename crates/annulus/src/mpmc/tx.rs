@@ -289,7 +289,7 @@ impl SendSide for Tx {
     }
 
     #[inline]
-    fn hurry(&mut self, _size: usize, _registered: bool) {}
+    fn hurry(&mut self, _unit: usize, _registered: bool) {}
 
     fn len(&self) -> u64 {
         // Relaxed, both: an estimate.
