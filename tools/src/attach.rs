@@ -86,11 +86,12 @@ fn open_in_slices<End: Send + 'static>(
     }
 }
 
-/// Gives up a channel of which our end is closed, if a signal is what ended us: one that we were told to create and not to
+/// Gives up a channel of which our end is closed, if a signal or our patience is what ended us: one that we were told to create and not to
 /// keep goes, if nobody is there and nothing is in it. What was sent and not received stays. Gives back the failure, with the
 /// channel's name.
 pub fn give_up(args: &cli::Channel, failure: Failure) -> Failure {
-    if args.create && !args.keep && matches!(failure, Failure::Stopped { .. }) {
+    let in_order = matches!(failure, Failure::Stopped { .. } | Failure::Timeout { .. });
+    if args.create && !args.keep && in_order {
         // If it cannot be removed now, `rm --stale` tries again.
         let _ = remove_finished(&args.name);
     }
@@ -101,21 +102,53 @@ pub fn give_up(args: &cli::Channel, failure: Failure) -> Failure {
 pub fn or_dead(failure: Failure, url: &Url, other: Side) -> Failure {
     match (failure, url) {
         (Failure::Timeout { what, limit }, Url::Ring(location)) => {
-            let info = Inspector::open(location).map(|ring| ring.info());
-            let peers = info.map(|info| match other {
-                Side::Sender => info.senders,
-                Side::Receiver => info.receivers,
-            });
-            let all_dead =
-                |peers: Vec<Peer>| !peers.is_empty() && peers.iter().all(|peer| !peer.alive);
-            match peers.is_ok_and(all_dead) {
-                true => Failure::PeerDead(match other {
-                    Side::Sender => "sender",
-                    Side::Receiver => "receiver",
-                }),
-                false => Failure::Timeout { what, limit },
-            }
+            let dead = Inspector::open(location).ok();
+            dead.and_then(|ring| death(&ring, other))
+                .unwrap_or(Failure::Timeout { what, limit })
         }
         (failure, _) => failure,
+    }
+}
+
+/// The failure, if everybody on that side of a ring is dead.
+fn death(ring: &Inspector, side: Side) -> Option<Failure> {
+    let (peers, name) = match side {
+        Side::Sender => (ring.info().senders, "sender"),
+        Side::Receiver => (ring.info().receivers, "receiver"),
+    };
+    let all_dead = !peers.is_empty() && peers.iter().all(|peer: &Peer| !peer.alive);
+    all_dead.then_some(Failure::PeerDead(name))
+}
+
+/// Looks now and then whether a ring's receivers are dead. A sender that finds room learns nothing of them.
+pub struct Watch {
+    ring: Inspector,
+    looked: Instant,
+}
+
+impl Watch {
+    /// For a sender that is to fail with its receivers. Nothing where every send would tell.
+    pub fn new(url: &Url) -> Option<Self> {
+        let Url::Ring(location) = url else {
+            return None;
+        };
+        Some(Self {
+            ring: Inspector::open(location).ok()?,
+            looked: Instant::now(),
+        })
+    }
+
+    /// Looks, if the last look was long ago.
+    pub fn glance(&mut self) -> Result<(), Failure> {
+        if self.looked.elapsed() < LOOK_MOST {
+            return Ok(());
+        }
+        self.look()
+    }
+
+    /// Looks.
+    pub fn look(&mut self) -> Result<(), Failure> {
+        self.looked = Instant::now();
+        death(&self.ring, Side::Receiver).map_or(Ok(()), Err)
     }
 }

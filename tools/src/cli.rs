@@ -47,7 +47,7 @@ pub enum Command {
     /// Bytes pass unchanged: a line travels with its newline. Each record is sent as soon as it is
     /// complete; no record spans two files. With no room in the channel, `send` waits.
     ///
-    /// Interrupted (Ctrl-C, SIGTERM), it closes the channel: what was sent stays, for whoever receives. One that it was
+    /// Interrupted (Ctrl-C, SIGTERM), it closes the channel: what was sent stays for whoever receives, where the channel keeps it. One that it was
     /// to --create, where nothing is in it and nobody else, goes, unless it is to be kept.
     Send(Send),
     /// Receive records and write them to the standard output, back to back.
@@ -55,7 +55,7 @@ pub enum Command {
     /// Nothing needs to be said of how they were cut: they hold every byte that was sent. When the
     /// senders have closed, `recv` waits for the next one, unless told otherwise.
     ///
-    /// Interrupted (Ctrl-C, SIGTERM), it writes what it has received, and closes the channel: what is in it stays. One that
+    /// Interrupted (Ctrl-C, SIGTERM), it writes what it has received, and closes the channel: what is in a ring, a queue or a spool stays. One that
     /// it was to --create, where nothing is in it and nobody else, goes, unless it is to be kept.
     Recv(Recv),
     /// Draw a ring's balance: what went in, and where it is. Fails if it does not add up.

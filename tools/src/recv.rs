@@ -52,7 +52,7 @@ fn pass_on(args: &cli::Recv) -> Result<(), Failure> {
     let result = out.finish().and(result);
     match inlet.receiver.lost() {
         0 => result,
-        lost if args.no_loss => result.and(Err(Failure::Lost { lost })),
+        lost if args.no_loss && result.is_ok() => Err(Failure::Lost { lost }),
         lost => {
             // With nowhere to complain to, there is no more to do.
             let _ = writeln!(io::stderr(), "annulus: {}", Failure::Lost { lost });

@@ -1,6 +1,6 @@
 //! `annulus send`: files, or the standard input, into a channel.
 
-use crate::attach::{attach, give_up, or_dead};
+use crate::attach::{Watch, attach, give_up, or_dead};
 use crate::cli;
 use crate::exit::Failure;
 use crate::framing::{FrameError, Records};
@@ -29,11 +29,15 @@ fn pass_on(args: &cli::Send) -> Result<(), Failure> {
     };
     let total = total_size(files)?;
     let mut options = args.channel.options();
-    options.when_dead(args.channel.when_dead(WhenDead::Wait));
+    let when_dead = args.channel.when_dead(WhenDead::Wait);
+    options.when_dead(when_dead);
     let url = &args.channel.name;
+    let sender = attach(&args.channel, &options, open_sender)?;
+    let watch = (when_dead == WhenDead::Fail).then(|| Watch::new(url));
     let mut out = Outlet {
         url,
-        sender: attach(&args.channel, &options, open_sender)?,
+        sender,
+        watch: watch.flatten(),
         timeout: args.channel.timeout,
         progress: Progress::new(total, true),
         pace: args.rate.map(Pace::new),
@@ -59,7 +63,8 @@ fn pass_on(args: &cli::Send) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    // What was sent last may lie there for nobody.
+    out.watch.as_mut().map_or(Ok(()), Watch::look)
 }
 
 /// The size of all files together, if each has one. Finds a missing file before a channel is created.
@@ -113,6 +118,7 @@ impl Read for Input {
 struct Outlet<'a> {
     url: &'a Url,
     sender: BoxedSender,
+    watch: Option<Watch>,
     timeout: Option<Duration>,
     progress: Progress,
     pace: Option<Pace>,
@@ -125,6 +131,9 @@ impl Outlet<'_> {
         }
         if let Some(pace) = &mut self.pace {
             pace.wait()?;
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.glance()?;
         }
         // Whatever stands in the way, a full channel or worse, the waiting call says it again.
         if self.sender.try_send(record).is_err() {

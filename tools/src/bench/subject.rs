@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::str::FromStr;
+use std::thread;
 use std::time::Duration;
 
 /// A ring is as large as this, or as four of the largest records.
@@ -114,7 +115,14 @@ impl Dir {
         loop {
             // One of the same number may have been killed.
             clear(&path).map_err(said)?;
-            DirBuilder::new().mode(0o700).create(&path).map_err(said)?;
+            match DirBuilder::new().mode(0o700).create(&path) {
+                // Somebody is just about to remove such a one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
+                made => made.map_err(said)?,
+            }
             // Somebody who takes it for such a one may be quicker.
             if let Some(lock) = lock(&path).map_err(said)? {
                 return Ok(Self { path, _lock: lock });

@@ -133,6 +133,18 @@ fn a_killed_receiver_is_7_for_a_sender_that_says_so() {
     assert_eq!(receiver.finish().code, None);
 }
 
+#[test]
+fn a_receiver_killed_before_the_end_of_the_input_is_7_too() {
+    let name = Name::new();
+    let receiver = waiting_receiver(&name);
+    let mut sender = Annulus::start(&["send", &name.0, "--on-death", "fail"]);
+    sender.write(b"one\n");
+    receiver.signal(Signal::SIGKILL);
+    assert_eq!(receiver.finish().code, None);
+    sender.close_stdin();
+    sender.finish().says(7, &["receiver died"]);
+}
+
 /// Whether the process has a handler for the signal.
 fn catches(pid: i32, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
