@@ -187,7 +187,7 @@ fn every_error_begins_with_the_channels_name() {
     let small = ["send", ring, "--create", "--capacity", "1T"];
     begins(&annulus_with(&small, b""), ring);
     begins(
-        &annulus(&["recv", ring, "--create", "--timeout", "10ms"]),
+        &annulus(&["recv", ring, "--create", "--keep", "--timeout", "10ms"]),
         ring,
     );
     begins(
