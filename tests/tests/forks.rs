@@ -12,6 +12,7 @@ use annulus_tests::actor::{Actor, PATIENCE};
 use annulus_tests::forks::in_child;
 use annulus_tests::place::{Medium, Name, create};
 use annulus_tests::watch::Watch;
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, AsRawFd};
@@ -514,4 +515,48 @@ fn descriptors_of_a_child_close_without_harm_to_its_own() {
         )
     });
     assert_eq!(said, "/dev/null");
+}
+
+/// A child that has run nothing yet, and has a copy of every descriptor: as between `vfork` and `exec`.
+struct Starting(Pid);
+
+impl Starting {
+    fn new() -> Self {
+        let flags = libc::SIGCHLD;
+        // SAFETY: as `fork`, but no handler runs; the child calls nothing but pause(2), and is killed.
+        match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+            0 => loop {
+                nix::unistd::pause();
+            },
+            pid => Self(Pid::from_raw(i32::try_from(pid).expect("a pid"))),
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        kill(self.0, Signal::SIGKILL).expect("it is ours");
+        nix::sys::wait::waitpid(self.0, None).expect("it was killed");
+    }
+}
+
+#[test]
+fn a_child_that_is_being_started_holds_no_lock_that_its_parent_let_go_of() {
+    for medium in [Medium::Shm, Medium::File, Medium::Sysv] {
+        let name = Name::on(medium).unwrap();
+        let options = RingOptions::new()
+            .capacity(4)
+            .unlink_when_finished(true)
+            .clone();
+        let ring: Ring<u64, Spsc> = create(&options, medium, Some(&name)).unwrap();
+        let mut sender = ring.sender().unwrap();
+        let mut receiver = ring.receiver().unwrap();
+        let starting = Starting::new();
+        sender.try_send(1).unwrap();
+        drop(sender);
+        assert_eq!(receiver.try_recv(), Ok(1));
+        drop(receiver);
+        assert!(!name.exists(), "{medium:?}: nobody is attached");
+        drop(starting);
+    }
 }

@@ -69,3 +69,11 @@ pub use stale::{remove, remove_stale, stale};
 
 /// The longest record, in bytes, on every pipe and FIFO.
 pub const MAX_RECORD: usize = 16 << 20;
+
+/// One of our own tests at a time: while another's forked child has copies of our descriptors, an end that was closed is open.
+#[cfg(test)]
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -113,6 +113,7 @@ mod tests {
 
     #[test]
     fn a_write_that_nobody_reads_raises_no_signal() {
+        let _alone = crate::alone();
         let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
         // SAFETY: the handler does nothing but an atomic addition.
         let old = unsafe { sigaction(Signal::SIGPIPE, &action) }.unwrap();

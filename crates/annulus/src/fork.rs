@@ -14,10 +14,11 @@
 //!
 //! From the moment when the kernel has made the child until it has run the handler, it does have copies of the locks; so it has
 //! between `vfork` or `posix_spawn` and `exec`, where no handler runs. A parent that is killed in that window counts as alive until the
-//! child gets a processor.
+//! child gets a processor. A lock that the parent itself lets go of in that window is gone at once: it is unlocked before it is
+//! closed.
 
 use crate::futex;
-use crate::lease::reopen;
+use crate::lease::{reopen, unlock};
 use crate::region;
 use std::cell::RefCell;
 use std::fs::File;
@@ -107,6 +108,8 @@ pub(crate) fn forget(base: *mut u8) {
 pub(crate) struct Lock {
     /// Always there, until we are dropped.
     file: Option<File>,
+    /// The process that opened it. A copy in a child that ran no handler must leave the lock alone.
+    owner: u32,
 }
 
 impl Lock {
@@ -119,7 +122,10 @@ impl Lock {
         inheritance
             .locks
             .push((file.as_raw_fd(), lockless.as_raw_fd()));
-        Ok(Self { file: Some(file) })
+        Ok(Self {
+            file: Some(file),
+            owner: std::process::id(),
+        })
     }
 }
 
@@ -140,6 +146,10 @@ impl Drop for Lock {
         // Nothing is forked between the loss of the note and the close, either.
         let mut inheritance = inheritance();
         inheritance.locks.retain(|&(other, _)| other != number);
+        if self.owner == std::process::id() {
+            // Closing is not enough while a child that is just being started has the descriptor, too.
+            unlock(self);
+        }
         self.file = None;
     }
 }

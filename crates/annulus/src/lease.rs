@@ -175,6 +175,13 @@ fn set_lock(file: &File, start: i64, len: i64) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
 }
 
+/// Lets go of whatever this open file description has locked, whoever else has it open.
+pub(crate) fn unlock(file: &File) {
+    let all = region_of_file(libc::F_UNLCK, 0, 0);
+    // It can fail for want of memory alone, where it would have to cut a lock in two, and this one takes all.
+    let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&all));
+}
+
 fn is_locked(file: &File, start: i64, len: i64) -> Result<bool, Errno> {
     let mut lock = region_of_file(libc::F_WRLCK, start, len);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;

@@ -284,6 +284,7 @@ mod tests {
 
     #[test]
     fn nobody_sends_to_one_who_looks_whether_the_receiver_lives() {
+        let _alone = crate::alone();
         let (_dir, location) = place();
         let mut options = FifoOptions::new();
         options.patience(Duration::ZERO);
@@ -303,6 +304,7 @@ mod tests {
 
     #[test]
     fn the_last_sender_frees_a_dead_receivers_path_while_somebody_looks() {
+        let _alone = crate::alone();
         let (_dir, location) = place();
         let rx = FifoOptions::new().receiver(location.path()).unwrap();
         let tx = FifoOptions::new().sender(location.path()).unwrap();
@@ -315,6 +317,7 @@ mod tests {
 
     #[test]
     fn a_receiver_whose_draft_was_looked_at_is_alive() {
+        let _alone = crate::alone();
         let (_dir, location) = place();
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX;
         nix::unistd::mkfifo(&location.path(), mode).unwrap();
@@ -350,6 +353,7 @@ mod tests {
 
     #[test]
     fn a_draft_goes_when_its_maker_is_dead_and_not_before() {
+        let _alone = crate::alone();
         let (dir, location) = place();
         let count = || dir.path().read_dir().unwrap().count();
         for listed in [false, true] {
@@ -373,6 +377,7 @@ mod tests {
 
     #[test]
     fn a_draft_without_a_receiver_yet_is_its_living_makers() {
+        let _alone = crate::alone();
         let (dir, location) = place();
         let draft = super::Draft::new(dir.path(), super::DRAFT);
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_ISVTX;
@@ -384,6 +389,7 @@ mod tests {
 
     #[test]
     fn who_buries_late_leaves_the_new_receivers_fifo_alone() {
+        let _alone = crate::alone();
         let (_dir, location) = place();
         let options = FifoOptions::new();
         options.receiver(location.path()).unwrap().die();

@@ -186,6 +186,7 @@ mod tests {
 
     #[test]
     fn nobody_enters_when_the_receiver_has_gone() {
+        let _alone = crate::alone();
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("fifo");
         for closed in [false, true] {
