@@ -39,6 +39,51 @@ fn a_sender_is_woken<K: Protocol + 'static>(preemptions: Option<usize>) {
     });
 }
 
+/// A receiver whose sleep ends for nothing sleeps on, and is woken all the same.
+fn an_interrupted_receiver_is_woken<K: Protocol + 'static>(preemptions: Option<usize>) {
+    explore("an_interrupted_receiver_is_woken", preemptions, || {
+        let ring = ring::<K>(2);
+        let (mut sender, mut receiver) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        let sleeper = thread::spawn(move || {
+            assert_eq!(receiver.recv(), Ok(1));
+            receiver
+        });
+        let signals = thread::spawn(move || ring.interrupt());
+        sender.try_send(1).unwrap();
+        signals.join().unwrap();
+        sleeper.join().unwrap();
+    });
+}
+
+/// Two senders wait; one of them is interrupted before there is room for both.
+fn an_interrupted_sender_is_woken<K: ManySenders + 'static>(preemptions: Option<usize>) {
+    explore("an_interrupted_sender_is_woken", preemptions, || {
+        let ring = ring::<K>(2);
+        let (mut a, mut b) = (ring.sender().unwrap(), ring.sender().unwrap());
+        let mut receiver = ring.receiver().unwrap();
+        a.try_send(1).unwrap();
+        a.try_send(2).unwrap();
+        let first = thread::spawn(move || {
+            a.send(3).unwrap();
+            a
+        });
+        let second = thread::spawn(move || {
+            b.send(4).unwrap();
+            b
+        });
+        let third = thread::spawn(move || {
+            ring.interrupt();
+            assert_eq!(receiver.try_recv(), Ok(1));
+            assert_eq!(receiver.try_recv(), Ok(2));
+            receiver
+        });
+        let _a = first.join().unwrap();
+        let _b = second.join().unwrap();
+        let mut receiver = third.join().unwrap();
+        assert_eq!(models::drain(&mut receiver).iter().sum::<u64>(), 7);
+    });
+}
+
 /// Both wait for each other in turn.
 fn each_wakes_the_other<K: Protocol + 'static>(preemptions: Option<usize>) {
     explore("each_wakes_the_other", preemptions, || {
@@ -181,9 +226,10 @@ macro_rules! tests {
 
 tests! {
     Spsc spsc: a_receiver_is_woken 3, a_sender_is_woken 3, each_wakes_the_other 2, a_release_wakes 3,
-        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3;
+        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, an_interrupted_receiver_is_woken 3;
     Mpsc mpsc: a_receiver_is_woken 2, a_sender_is_woken 2, each_wakes_the_other 1, a_release_wakes 2,
-        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, two_senders_are_woken 1, an_abort_wakes 2;
+        a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, two_senders_are_woken 1, an_abort_wakes 2,
+        an_interrupted_receiver_is_woken 2, an_interrupted_sender_is_woken 1;
     Spmc spmc: a_receiver_is_woken 2, a_sender_is_woken 2, each_wakes_the_other 1, a_release_wakes 2,
         a_close_wakes_a_receiver 3, a_close_wakes_a_sender 3, a_batch_wakes_two_receivers 1,
         a_close_wakes_two_receivers 2;

@@ -263,7 +263,7 @@ fn wakeable() -> Cell {
 }
 
 fn blocked() -> Cell {
-    let subjects = cast!(
+    let mut subjects = cast!(
         idle(Words<1>):
         Ours Threads<Annulus<Spsc>>, Again Threads<Annulus<Spsc>>;
         Peer Threads<Ringfire>,
@@ -271,6 +271,11 @@ fn blocked() -> Cell {
         Peer Threads<SyncChannel>,
         Peer Threads<Kanal>,
     );
+    subjects.push(bare(
+        Role::Variant,
+        "a bare futex, ten times a second",
+        limits::kernel::futex_idle,
+    ));
     let goals = vec![
         longer(Against::Figure(10.0), 1.0),
         of("CPU %", longer(Against::Figure(0.05), 1.0)),

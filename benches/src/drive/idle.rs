@@ -1,6 +1,7 @@
 //! A receiver that waits for what does not come: how often it wakes, and what it costs.
 
 use super::Sample;
+use crate::disturbance::{Disturbance, Usage};
 use crate::message::Message;
 use crate::queue::{SleepRx, SleepTx};
 use crate::stage::{Cast, Stage, Venue};
@@ -37,11 +38,16 @@ where
     };
     // Nothing that matters here is disturbed by others.
     disturbance.involuntary = 0;
+    Ok(sleeper(stage, &receiver.usage, disturbance))
+}
+
+/// What somebody used who did nothing but sleep.
+pub fn sleeper(stage: &Stage, usage: &Usage, disturbance: Disturbance) -> Sample {
     let seconds = stage.time.as_secs_f64();
     // It sleeps once more than it wakes for nothing.
-    let wakes = receiver.usage.voluntary.saturating_sub(1) as f64 / seconds;
+    let wakes = usage.voluntary.saturating_sub(1) as f64 / seconds;
     let mut sample = Sample::new(wakes, disturbance);
-    let share = receiver.usage.cpu as f64 / 1e9 / seconds * 100.0;
+    let share = usage.cpu as f64 / 1e9 / seconds * 100.0;
     sample.more.insert("CPU %", share);
-    Ok(sample)
+    sample
 }

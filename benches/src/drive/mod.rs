@@ -8,7 +8,7 @@ mod stream;
 mod trip;
 
 pub use crowd::{crowd, sleeping_crowd};
-pub use idle::idle;
+pub use idle::{idle, sleeper};
 pub use paced::paced;
 pub(crate) use records::{fill, is_filled};
 pub use records::{in_place, records};

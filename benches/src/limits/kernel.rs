@@ -2,7 +2,7 @@
 
 use super::{first, repeat};
 use crate::clock::now;
-use crate::drive::{Sample, work, work_time};
+use crate::drive::{Sample, sleeper, work, work_time};
 use crate::queue::said;
 use crate::stage::{Actor, Stage};
 use std::hint::spin_loop;
@@ -30,6 +30,40 @@ fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) -> i64 {
     let timeout = std::ptr::null::<libc::timespec>();
     // SAFETY: the word is aligned and lives through the call; there is no timeout. The kernel only compares the word.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, timeout) }
+}
+
+/// Somebody who sleeps on a futex that nobody rings, a tenth of a second at a time, and does nothing else: wake-ups a second,
+/// and the share of a processor.
+///
+/// # Errors
+///
+/// What the actor said.
+pub fn futex_idle(stage: &Stage) -> Result<Sample, String> {
+    let (told, mut disturbance) = stage.together(&[0], |actor| {
+        let word = AtomicU32::new(0);
+        let slice = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
+        let end = now() + actor.stage.time.as_nanos() as u64;
+        while now() < end {
+            // SAFETY: the word is aligned, and it and the time live through the call. The kernel only compares the word.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    word.as_ptr(),
+                    libc::FUTEX_WAIT,
+                    0,
+                    &raw const slice,
+                )
+            };
+        }
+        Ok(())
+    })?;
+    let sleeping = told.first().ok_or("nobody told anything")?;
+    // As with a receiver that is idle.
+    disturbance.involuntary = 0;
+    Ok(sleeper(stage, &sleeping.usage, disturbance))
 }
 
 /// A wake of a word on which nobody sleeps: nanoseconds.

@@ -20,6 +20,9 @@
 //! before the futex call, which then finds a changed word and returns, or after, and wakes it. The word stays changed even if
 //! somebody else has armed the bell again meanwhile, because it counts the rings.
 //!
+//! A sleeper that wakes and finds the bell as S1 left it need not arm it again: nobody has rung since S1, so whoever published
+//! before S2 was found at S3, and whoever comes to W3 after S2 sees S1.
+//!
 //! Waking all is what lets a flag do: a sleeper that is killed leaves no count behind, and a
 //! sleeper that was woken for nothing arms the bell again.
 //!
@@ -143,13 +146,25 @@ pub(crate) enum Look {
     Thoroughly,
 }
 
+/// S1 and S2: what the bell is now, and for how long to sleep at most.
+fn arm(bell: &Futex, longest: Duration) -> (u32, Duration) {
+    // AcqRel: between the last attempt and the next; the barrier below does the rest.
+    let armed = bell.word().fetch_or(ASLEEP, AcqRel) | ASLEEP;
+    let slice = if heavy_barrier() {
+        longest
+    } else {
+        SHORT_SLICE
+    };
+    (armed, slice)
+}
+
 /// Repeats `attempt` until it gives something, sleeping on `bell` between; nothing if `deadline` came
-/// first. The caller has made a first attempt already. `slice` is the longest sleep.
+/// first. The caller has made a first attempt already. `longest` is the longest sleep.
 #[cold]
 pub(crate) fn until<R>(
     bell: &Futex,
     rescues: &Count,
-    slice: Duration,
+    longest: Duration,
     deadline: Option<Instant>,
     patience: &mut Patience,
     mut attempt: impl FnMut(Look) -> Option<R>,
@@ -175,10 +190,8 @@ pub(crate) fn until<R>(
     }
     let mut look = Look::BeforeSleep;
     let mut inspected = Instant::now();
+    let (mut armed, mut slice) = arm(bell, longest);
     loop {
-        // AcqRel: between the last attempt and the next; the barrier below does the rest.
-        let armed = bell.word().fetch_or(ASLEEP, AcqRel) | ASLEEP;
-        let slice = if heavy_barrier() { slice } else { SHORT_SLICE };
         if let Some(done) = attempt(look) {
             return Some(done);
         }
@@ -187,19 +200,24 @@ pub(crate) fn until<R>(
         if timeout.is_zero() {
             return None;
         }
-        let woken = bell.wait(armed, timeout);
-        // Relaxed: a count for people hangs on it. Still armed means that nobody rang.
-        let rescued =
-            woken == Woken::TimedOut && timeout == slice && bell.word().load(Relaxed) & ASLEEP != 0;
+        let through = bell.wait(armed, timeout) == Woken::TimedOut && timeout == slice;
+        // Relaxed: a new look is ordered by the barrier of a new arming, and without one the old barrier stands.
+        let found = bell.word().load(Relaxed);
         if let Some(done) = attempt(Look::Quickly) {
-            if rescued {
+            // Still armed means that nobody rang.
+            if through && found & ASLEEP != 0 {
                 rescues.add(1);
             }
             return Some(done);
         }
-        // By the clock and not by how the sleep ended: signals may end every one. A model has no clock.
+        if found != armed {
+            (armed, slice) = arm(bell, longest);
+        }
+        // By the clock, too: signals may end every sleep. A model has no clock.
         look = Look::BeforeSleep;
-        if REAL && inspected.elapsed() >= slice {
+        if through {
+            look = Look::Thoroughly;
+        } else if REAL && inspected.elapsed() >= slice {
             inspected = Instant::now();
             look = Look::Thoroughly;
         }
