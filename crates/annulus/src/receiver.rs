@@ -281,25 +281,30 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         self.check_held();
-        if let Some(found) = self.side.glance()
-            && let Some(value) = self.take(found)
-        {
-            self.ring_room()?;
-            return Ok(value);
+        let mut glanced = self.side.glance();
+        for _ in 0..RACES {
+            let found = match glanced.take() {
+                Some(found) => found,
+                // Tells where the message is, and not what it is: that is copied once, from the ring to the caller.
+                None => Found {
+                    units: 1,
+                    ..self.find()?
+                },
+            };
+            if let Some(value) = self.take(found) {
+                self.ring_room()?;
+                return Ok(value);
+            }
         }
-        self.try_recv_at_length()
+        Err(TryRecvError::Empty)
     }
 
+    /// Looks for a message at length.
     #[inline(never)]
-    fn try_recv_at_length(&mut self) -> Result<T, TryRecvError> {
+    fn find(&mut self) -> Result<Found, TryRecvError> {
         for _ in 0..RACES {
             match self.side.look(1, false) {
-                Ok(found) => {
-                    if let Some(value) = self.take(found) {
-                        self.ring_room()?;
-                        return Ok(value);
-                    }
-                }
+                Ok(found) => return Ok(found),
                 Err(blocked) => self.nothing(blocked)?,
             }
         }

@@ -273,7 +273,9 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             );
             return Ok(());
         }
-        self.offer_rarely(value)
+        // A copy: what no call refers to need not be in memory before it is in the ring.
+        let copy = *value;
+        self.offer_rarely(&copy)
     }
 
     /// Whether values are so small that several go between two looks ahead.
