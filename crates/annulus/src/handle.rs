@@ -401,6 +401,39 @@ pub(crate) unsafe fn copy_out<K: Protocol>(view: &View, at: usize, to: *mut u8, 
     }
 }
 
+/// Copies a value in.
+///
+/// # Safety
+///
+/// `at` is a unit's, and that within a claim that nobody else has.
+#[inline]
+pub(crate) unsafe fn value_in<T, K: Protocol>(view: &View, at: usize, value: &T) {
+    let from = &raw const *value;
+    if shared_reads(K::KIND) {
+        // SAFETY: the caller has the unit alone to write, and it is whole words.
+        unsafe { view.payload.write_shared(at, from.cast(), size_of::<T>()) };
+    } else {
+        // SAFETY: the caller has the unit alone.
+        unsafe { view.payload.write_value(at, from) };
+    }
+}
+
+/// Copies a value out.
+///
+/// # Safety
+///
+/// `at` is a unit's that `look` found; where reads are not shared, nobody else has it. `to` has room.
+#[inline]
+pub(crate) unsafe fn value_out<T, K: Protocol>(view: &View, at: usize, to: *mut T) {
+    if shared_reads(K::KIND) {
+        // SAFETY: within the payload; a race is allowed, and the copy thrown away if there was one.
+        unsafe { view.payload.read_shared(at, to.cast(), size_of::<T>()) };
+    } else {
+        // SAFETY: the receiver has the unit alone until it releases it.
+        unsafe { view.payload.read_value(at, to) };
+    }
+}
+
 /// The byte offset of a position.
 #[inline]
 pub(crate) fn offset<T: Message + ?Sized, K: Protocol>(view: &View, position: u64) -> usize {

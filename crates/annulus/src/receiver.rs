@@ -6,7 +6,7 @@ use crate::geometry::Form;
 use crate::guard::Peeked;
 use crate::handle::{
     Link, ManyReceivers, Marker, Others, Protocol, WhenClosed, WhenDead, after, copy_out, corrupt,
-    offset, unit,
+    offset, unit, value_out,
 };
 use crate::layout::RECORD_HEADER;
 use crate::lease::Side;
@@ -328,7 +328,7 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
         let view = self.side.view();
         let at = offset::<T, K>(view, position);
         // SAFETY: a unit that `look` found; `to` has room for a value.
-        unsafe { copy_out::<K>(view, at, to.cast(), size_of::<T>()) };
+        unsafe { value_out::<T, K>(view, at, to) };
     }
 
     /// Receives a message, waiting for one.

@@ -8,7 +8,7 @@ use crate::geometry::Form;
 use crate::guard::Reservation;
 use crate::handle::{
     Link, ManySenders, Marker, NotSent, Others, Protocol, WhenDead, after, copy_in, corrupt,
-    offset, unit,
+    offset, unit, value_in,
 };
 use crate::layout::bell;
 use crate::lease::Side;
@@ -321,7 +321,7 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
         let view = self.side.view();
         let at = offset::<T, K>(view, position);
         // SAFETY: the unit is claimed, or the single sender's, and nobody else's until it is published.
-        unsafe { copy_in::<K>(view, at, (&raw const *value).cast(), size_of::<T>()) };
+        unsafe { value_in::<T, K>(view, at, value) };
     }
 
     /// Sends `value`, waiting for room.

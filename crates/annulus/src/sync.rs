@@ -192,8 +192,17 @@ mod conflicting {
 
 pub(crate) use payload::{HeapPayload, Payload};
 
+/// Two words, as the processor moves them.
+///
+/// Copied one by one they could not be read together for a while: the processor forwards to a load what one store wrote, not what two
+/// did, and whoever uses a value reads it by vectors. 64 bytes, many senders and receivers: 19.5 ns against 10.9.
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+type Pair = std::arch::x86_64::__m128i;
+#[cfg(not(all(target_arch = "x86_64", not(loom))))]
+type Pair = [u64; 2];
+
 impl Payload {
-    /// Copies `len` bytes in, word by word; the last word is filled up with zeros.
+    /// Copies `len` bytes in by words; the last word is filled up with zeros.
     ///
     /// # Safety
     ///
@@ -202,7 +211,16 @@ impl Payload {
     #[inline]
     pub(crate) unsafe fn write_shared(self, at: usize, from: *const u8, len: usize) {
         let mut done = 0;
-        while done + WORD <= len {
+        while done + size_of::<Pair>() <= len {
+            // SAFETY: `done` is within `len`.
+            let next = unsafe { from.add(done) };
+            // SAFETY: two words of the source are left.
+            let pair = unsafe { next.cast::<Pair>().read_unaligned() };
+            // SAFETY: within the range that the caller owns.
+            unsafe { self.store_pair(at + done, pair) };
+            done += size_of::<Pair>();
+        }
+        if done + WORD <= len {
             // SAFETY: `done + WORD` is within `len`.
             let next = unsafe { from.add(done) };
             // SAFETY: a whole word of the source is left.
@@ -222,7 +240,7 @@ impl Payload {
         }
     }
 
-    /// Copies `len` bytes out, word by word, while somebody may be writing them.
+    /// Copies `len` bytes out by words, while somebody may be writing them.
     ///
     /// # Safety
     ///
@@ -231,7 +249,16 @@ impl Payload {
     #[inline]
     pub(crate) unsafe fn read_shared(self, at: usize, to: *mut u8, len: usize) {
         let mut done = 0;
-        while done + WORD <= len {
+        while done + size_of::<Pair>() <= len {
+            // SAFETY: within the payload, says the caller.
+            let pair = unsafe { self.load_pair(at + done) };
+            // SAFETY: `done` is within `len`.
+            let next = unsafe { to.add(done) };
+            // SAFETY: room for two words is left.
+            unsafe { next.cast::<Pair>().write_unaligned(pair) };
+            done += size_of::<Pair>();
+        }
+        if done + WORD <= len {
             // SAFETY: within the payload, says the caller.
             let word = unsafe { self.load_word(at + done) };
             // SAFETY: `done + WORD` is within `len`.
@@ -253,7 +280,7 @@ impl Payload {
 
 #[cfg(not(loom))]
 mod payload {
-    use super::{AHEAD, AtomicU64, LINE, LONG, PAYLOAD_ALIGN, Relaxed, WORD, fetch_to_write};
+    use super::{AHEAD, AtomicU64, LINE, LONG, PAYLOAD_ALIGN, Pair, Relaxed, WORD, fetch_to_write};
     use std::alloc::{Layout, alloc_zeroed, dealloc};
     use std::ptr::{self, NonNull};
 
@@ -262,6 +289,12 @@ mod payload {
     pub(crate) struct Payload {
         base: *mut u8,
         len: usize,
+    }
+
+    /// Whether values of this type go by words although their copier has them alone. The compiler takes a plain copy apart, to have some
+    /// of it in registers, and calls a function for the rest: 256 bytes 17 ns against 10.6.
+    const fn goes_by_words<T>() -> bool {
+        size_of::<T>() % WORD == 0 && size_of::<T>() <= LONG
     }
 
     impl Payload {
@@ -311,6 +344,40 @@ mod payload {
             unsafe { ptr::copy_nonoverlapping(from, to, len) };
         }
 
+        /// Copies a value in.
+        ///
+        /// # Safety
+        ///
+        /// As [`write`](Self::write), and `at` is a multiple of the value's size.
+        #[inline]
+        pub(crate) unsafe fn write_value<T>(self, at: usize, from: *const T) {
+            let (from, len) = (from.cast(), size_of::<T>());
+            if goes_by_words::<T>() {
+                // SAFETY: the caller's promise is stronger; `at` is a multiple of a word.
+                unsafe { self.write_shared(at, from, len) };
+            } else {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.write(at, from, len) };
+            }
+        }
+
+        /// Copies a value out.
+        ///
+        /// # Safety
+        ///
+        /// As [`read`](Self::read), and `at` is a multiple of the value's size.
+        #[inline]
+        pub(crate) unsafe fn read_value<T>(self, at: usize, to: *mut T) {
+            let (to, len) = (to.cast(), size_of::<T>());
+            if goes_by_words::<T>() {
+                // SAFETY: the caller's promise is stronger; `at` is a multiple of a word.
+                unsafe { self.read_shared(at, to, len) };
+            } else {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.read(at, to, len) };
+            }
+        }
+
         /// The atomic word at `at`.
         ///
         /// # Safety
@@ -345,6 +412,65 @@ mod payload {
         pub(crate) unsafe fn store_word(self, at: usize, value: u64) {
             // SAFETY: the caller's promise is the same.
             unsafe { self.word(at) }.store(value, Relaxed);
+        }
+
+        /// Reads two words, each as [`load_word`](Self::load_word) does.
+        ///
+        /// # Safety
+        ///
+        /// `at` is a multiple of [`WORD`]; both words are within the payload.
+        #[inline]
+        pub(crate) unsafe fn load_pair(self, at: usize) -> Pair {
+            #[cfg(target_arch = "x86_64")]
+            {
+                // SAFETY: within the payload, says the caller.
+                let at = unsafe { self.at(at) };
+                let pair;
+                // SAFETY: reads what the caller says is there, as relaxed loads would. A pair of which one part is younger is no
+                // worse than a pair of loads.
+                unsafe {
+                    std::arch::asm!(
+                        "movups {}, [{}]",
+                        lateout(xmm_reg) pair,
+                        in(reg) at,
+                        options(nostack, preserves_flags, readonly)
+                    );
+                }
+                pair
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            // SAFETY: the caller's promise is the same.
+            unsafe {
+                [self.load_word(at), self.load_word(at + WORD)]
+            }
+        }
+
+        /// Writes two words, each as [`store_word`](Self::store_word) does.
+        ///
+        /// # Safety
+        ///
+        /// `at` is a multiple of [`WORD`]; both words are within the payload, and the caller's alone to write.
+        #[inline]
+        pub(crate) unsafe fn store_pair(self, at: usize, pair: Pair) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                // SAFETY: within the payload, says the caller.
+                let at = unsafe { self.at(at) };
+                // SAFETY: writes what is the caller's, as relaxed stores would.
+                unsafe {
+                    std::arch::asm!(
+                        "movups [{}], {}",
+                        in(reg) at,
+                        in(xmm_reg) pair,
+                        options(nostack, preserves_flags)
+                    );
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            for (number, word) in pair.into_iter().enumerate() {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.store_word(at + number * WORD, word) };
+            }
         }
 
         /// Fetches, to be written soon, lines that lie ahead of the `len` bytes at `at`: as many as begin in those. They were
@@ -422,7 +548,7 @@ mod payload {
 
 #[cfg(loom)]
 mod payload {
-    use super::{AtomicU64, Relaxed, WORD};
+    use super::{AtomicU64, Pair, Relaxed, WORD};
     use loom::cell::UnsafeCell;
     use loom::thread::{self, ThreadId};
     use std::collections::HashMap;
@@ -490,6 +616,16 @@ mod payload {
             unsafe { self.read_shared(at, to, len) };
         }
 
+        pub(crate) unsafe fn write_value<T>(self, at: usize, from: *const T) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.write(at, from.cast(), size_of::<T>()) };
+        }
+
+        pub(crate) unsafe fn read_value<T>(self, at: usize, to: *mut T) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.read(at, to.cast(), size_of::<T>()) };
+        }
+
         pub(crate) unsafe fn load_word(self, at: usize) -> u64 {
             let cell = self.cell(at);
             let value = cell.value.load(Relaxed);
@@ -510,6 +646,18 @@ mod payload {
                 );
             }
             cell.value.store(value, Relaxed);
+        }
+
+        pub(crate) unsafe fn load_pair(self, at: usize) -> Pair {
+            // SAFETY: the caller's promise is the same.
+            unsafe { [self.load_word(at), self.load_word(at + WORD)] }
+        }
+
+        pub(crate) unsafe fn store_pair(self, at: usize, pair: Pair) {
+            for (number, word) in pair.into_iter().enumerate() {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.store_word(at + number * WORD, word) };
+            }
         }
 
         /// A model has no caches.
