@@ -248,6 +248,38 @@ fn spsc_records_lie_as_specified() {
     read(&name).assert(&[("tail", 37), ("head", 37)]);
 }
 
+/// The page's example is a ring that this library makes, byte by byte, but for the time.
+#[test]
+fn the_example_is_a_ring() {
+    let name = Name::file();
+    let mut options = RingOptions::new();
+    let ring: Ring<[u8], Spsc> = options
+        .create_new(true)
+        .capacity(64)
+        .open(name.location())
+        .unwrap();
+    let mut sender = ring.sender().unwrap();
+    sender.try_send(b"hello\n").unwrap();
+    sender.try_send(b"a second one\n").unwrap();
+    drop(sender);
+    let mut found = read(&name).0;
+    let page = include_str!("../../docs/layout.md");
+    let (_, example) = page.split_once("## An example").unwrap();
+    let lines = example.lines().filter(|line| line.starts_with("00"));
+    let mut expected = vec![0; found.len()];
+    for line in lines {
+        let at = usize::from_str_radix(&line[..6], 16).unwrap();
+        for (byte, digits) in line[8..].split(' ').take(16).enumerate() {
+            expected[at + byte] = u8::from_str_radix(digits, 16).unwrap();
+        }
+    }
+    let created = 120..128;
+    found[created.clone()].fill(0);
+    expected[created].fill(0);
+    let differs = (0..found.len()).find(|&at| found[at] != expected[at]);
+    assert_eq!(differs, None, "the first byte that is not as on the page");
+}
+
 #[test]
 fn control_words_are_as_specified() {
     let start = (7 << 6) + 62;
