@@ -39,6 +39,7 @@ mod lease;
 pub mod mpmc;
 mod options;
 mod pace;
+mod payload;
 mod receiver;
 mod recover;
 mod region;
