@@ -3,6 +3,7 @@
 mod audit;
 mod bad_rings;
 mod bench;
+mod channel;
 mod codes;
 mod demo;
 mod ends;
@@ -10,4 +11,6 @@ mod harness;
 mod limits;
 mod round_trip;
 mod signals;
+mod stale;
 mod transports;
+mod udp;
