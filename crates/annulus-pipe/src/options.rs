@@ -135,7 +135,7 @@ impl FifoOptions {
     ///
     /// let mut options = FifoOptions::new();
     /// let nobody = options.patience(Duration::ZERO).sender("/tmp/nobody-receives-here").unwrap_err();
-    /// assert_eq!(nobody.reason, OpenReason::TimedOut);
+    /// assert_eq!(nobody.reason, OpenReason::NotFound);
     /// ```
     pub fn patience(&mut self, time: Duration) -> &mut Self {
         self.patience = time;
@@ -161,7 +161,7 @@ impl FifoOptions {
     ///
     /// # Errors
     ///
-    /// [`OpenReason::TimedOut`] if no receiver came in time; the others as [`receiver`](Self::receiver).
+    /// [`OpenReason::TimedOut`] if no receiver came in time, [`OpenReason::NotFound`] if it was not to wait; the others as [`receiver`](Self::receiver).
     pub fn sender(&self, path: impl AsRef<Path>) -> Result<FifoSender, OpenError> {
         fifo::sender(path.as_ref(), self.patience)
     }

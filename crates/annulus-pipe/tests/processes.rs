@@ -360,7 +360,7 @@ fn a_killed_receivers_fifo_is_replaced_and_nobody_joins_it() {
         .patience(Duration::ZERO)
         .sender(place.path())
         .unwrap_err();
-    assert_eq!(nobody.reason, OpenReason::TimedOut);
+    assert_eq!(nobody.reason, OpenReason::NotFound);
 
     let mut rx = FifoOptions::new().receiver(place.path()).unwrap();
     assert_eq!(old.try_send(b"late"), Err(TrySendError::PeerDead(())));

@@ -292,7 +292,7 @@ mod tests {
         let looking = dead(&location);
         // The kernel lets it open the FIFO.
         let nobody = options.sender(location.path()).map(drop).unwrap_err();
-        assert_eq!(nobody.reason, OpenReason::TimedOut);
+        assert_eq!(nobody.reason, OpenReason::NotFound);
         assert_eq!(location.bury(&looking), Ok(true));
         drop(looking);
 

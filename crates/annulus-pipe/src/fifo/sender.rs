@@ -48,7 +48,12 @@ pub(crate) fn open(path: &Path, patience: Duration) -> Result<FifoSender, OpenEr
             Err(errno) => return Err(location.os("open", errno)),
         }
         if !pause(deadline, STEP) {
-            return Err(OpenError::new(&location.name, OpenReason::TimedOut));
+            let nobody = if patience.is_zero() {
+                OpenReason::NotFound
+            } else {
+                OpenReason::TimedOut
+            };
+            return Err(OpenError::new(&location.name, nobody));
         }
     }
 }
