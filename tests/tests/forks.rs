@@ -522,13 +522,21 @@ struct Starting(Pid);
 
 impl Starting {
     fn new() -> Self {
-        let flags = libc::SIGCHLD;
-        // SAFETY: as `fork`, but no handler runs; the child calls nothing but pause(2), and is killed.
-        match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
-            0 => loop {
-                nix::unistd::pause();
-            },
-            pid => Self(Pid::from_raw(i32::try_from(pid).expect("a pid"))),
+        let none: libc::c_long = 0;
+        let flags = libc::c_long::from(libc::SIGCHLD);
+        // SAFETY: as `fork`, but no handler runs; the child calls nothing but alarm(2) and pause(2), and is killed.
+        match unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) } {
+            0 => {
+                // SAFETY: takes no pointer. It ends the child should the test end without it.
+                unsafe { libc::alarm(100) };
+                loop {
+                    nix::unistd::pause();
+                }
+            }
+            pid => {
+                assert!(pid > 0, "clone: {}", std::io::Error::last_os_error());
+                Self(Pid::from_raw(i32::try_from(pid).expect("a pid")))
+            }
         }
     }
 }

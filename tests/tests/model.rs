@@ -276,11 +276,14 @@ fn bytes<K: Protocol>(order: Order, capacity: usize, start: u64, ops: &[Op]) {
     );
 }
 
-/// Values that fill a word, that leave some of it over, and that take several lines.
+/// Values that fill a word, that leave some of it over, that are pairs of words and one more, and that take several lines, whole words or
+/// not, and more than go by words.
 fn all_types<K: Protocol>(order: Order, capacity: usize, start: u64, ops: &[Op]) {
     typed::<u64, K>(order, capacity, start, ops);
     typed::<[u8; 3], K>(order, capacity, start, ops);
+    typed::<[u64; 5], K>(order, capacity, start, ops);
     typed::<[u32; 31], K>(order, capacity, start, ops);
+    typed::<[u64; 128], K>(order, capacity, start, ops);
 }
 
 const CAPACITIES: &[usize] = &[1, 2, 3, 5, 8, 63, 64, 65, 100];

@@ -73,6 +73,11 @@ fn options(order: Order, capacity: usize) -> RingOptions {
 /// Larger than a cache line, so that a torn message shows.
 type Large = [u64; 9];
 
+/// The message of this number: no two of its words are the same.
+fn large(number: u64) -> Large {
+    std::array::from_fn(|at| number + ((at as u64) << 56))
+}
+
 fn typed<K: Protocol + Moves + 'static>(order: Order, capacity: usize) {
     let ring: Ring<Large, K> = options(order, capacity).heap().unwrap();
     run(
@@ -81,21 +86,18 @@ fn typed<K: Protocol + Moves + 'static>(order: Order, capacity: usize) {
         |sender, message| match message % 7 {
             0 => {
                 let mut reservation = sender.reserve().unwrap();
-                reservation.write([message; 9]);
+                reservation.write(large(message));
                 reservation.commit();
             }
             1 => {
                 drop(sender.try_reserve());
-                sender.send([message; 9]).unwrap();
+                sender.send(large(message)).unwrap();
             }
-            _ => sender.send([message; 9]).unwrap(),
+            _ => sender.send(large(message)).unwrap(),
         },
         |mut receiver| {
             let whole = |value: Large| {
-                assert!(
-                    value.iter().all(|&part| part == value[0]),
-                    "torn: {value:?}"
-                );
+                assert_eq!(value, large(value[0]), "torn");
                 value[0]
             };
             let mut got = vec![];

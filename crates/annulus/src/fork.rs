@@ -60,7 +60,7 @@ fn watch() {
 
 extern "C" fn before() {
     let guard = inheritance();
-    // A thread whose locals are gone forks without the lists; then the child keeps them locked, and unused.
+    // A thread whose locals are gone forks without the lists: its child keeps the copies of locks until it closes them.
     let _ = HELD.try_with(|held| *held.borrow_mut() = Some(guard));
 }
 

@@ -413,7 +413,7 @@ pub(crate) unsafe fn value_in<T, K: Protocol>(view: &View, at: usize, value: &T)
         // SAFETY: the caller has the unit alone to write, and it is whole words.
         unsafe { view.payload.write_shared(at, from.cast(), size_of::<T>()) };
     } else {
-        // SAFETY: the caller has the unit alone.
+        // SAFETY: the caller has the unit alone. Units are as long as their values, or whole words.
         unsafe { view.payload.write_value(at, from) };
     }
 }
@@ -429,7 +429,7 @@ pub(crate) unsafe fn value_out<T, K: Protocol>(view: &View, at: usize, to: *mut 
         // SAFETY: within the payload; a race is allowed, and the copy thrown away if there was one.
         unsafe { view.payload.read_shared(at, to.cast(), size_of::<T>()) };
     } else {
-        // SAFETY: the receiver has the unit alone until it releases it.
+        // SAFETY: the receiver has the unit alone until it releases it. Units are as long as their values, or whole words.
         unsafe { view.payload.read_value(at, to) };
     }
 }

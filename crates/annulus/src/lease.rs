@@ -178,7 +178,7 @@ fn set_lock(file: &File, start: i64, len: i64) -> Result<(), Errno> {
 /// Lets go of whatever this open file description has locked, whoever else has it open.
 pub(crate) fn unlock(file: &File) {
     let all = region_of_file(libc::F_UNLCK, 0, 0);
-    // It can fail for want of memory alone, where it would have to cut a lock in two, and this one takes all.
+    // Should the kernel have no memory for it, the lock goes with the last descriptor.
     let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&all));
 }
 

@@ -6,8 +6,8 @@
 //!   Under loom each word carries an access witness, and a second access that is not ordered
 //!   after the first fails the model.
 //! - *shared*: a reader may copy bytes that their next owner is already writing, and throws the copy
-//!   away when it then loses its compare-and-swap. Both sides go word by word through relaxed
-//!   atomics, so there is no data race; under loom a stale word is a value that the model can
+//!   away when it then loses its compare-and-swap. Both sides go by words through relaxed
+//!   atomics, or through instructions that do no less, so there is no data race; under loom a stale word is a value that the model can
 //!   observe. What loom cannot show is a load that reads a later store, so a copy that counts
 //!   says so ([`Payload::counted`]), and the next writer must be ordered after it.
 
@@ -179,12 +179,12 @@ mod real {
         ///
         /// # Safety
         ///
-        /// As [`write`](Self::write), and `at` is a multiple of the value's size.
+        /// As [`write`](Self::write), and `at` is a multiple of [`WORD`] if the value's size is.
         #[inline]
         pub(crate) unsafe fn write_value<T>(self, at: usize, from: *const T) {
             let (from, len) = (from.cast(), size_of::<T>());
             if goes_by_words::<T>() {
-                // SAFETY: the caller's promise is stronger; `at` is a multiple of a word.
+                // SAFETY: the caller's promise is stronger, since the size is whole words.
                 unsafe { self.write_shared(at, from, len) };
             } else {
                 // SAFETY: the caller's promise is the same.
@@ -196,12 +196,12 @@ mod real {
         ///
         /// # Safety
         ///
-        /// As [`read`](Self::read), and `at` is a multiple of the value's size.
+        /// As [`read`](Self::read), and `at` is a multiple of [`WORD`] if the value's size is.
         #[inline]
         pub(crate) unsafe fn read_value<T>(self, at: usize, to: *mut T) {
             let (to, len) = (to.cast(), size_of::<T>());
             if goes_by_words::<T>() {
-                // SAFETY: the caller's promise is stronger; `at` is a multiple of a word.
+                // SAFETY: the caller's promise is stronger, since the size is whole words.
                 unsafe { self.read_shared(at, to, len) };
             } else {
                 // SAFETY: the caller's promise is the same.
@@ -257,8 +257,8 @@ mod real {
                 // SAFETY: within the payload, says the caller.
                 let at = unsafe { self.at(at) };
                 let pair;
-                // SAFETY: reads what the caller says is there, as relaxed loads would. A pair of which one part is younger is no
-                // worse than a pair of loads.
+                // SAFETY: reads what the caller says is there. It may come in parts of different age, and nothing hangs on that: who
+                // copies what is being written throws the copy away.
                 unsafe {
                     std::arch::asm!(
                         "movups {}, [{}]",
@@ -270,9 +270,12 @@ mod real {
                 pair
             }
             #[cfg(not(target_arch = "x86_64"))]
-            // SAFETY: the caller's promise is the same.
-            unsafe {
-                [self.load_word(at), self.load_word(at + WORD)]
+            {
+                // SAFETY: the caller's promise is the same.
+                let first = unsafe { self.load_word(at) };
+                // SAFETY: likewise.
+                let second = unsafe { self.load_word(at + WORD) };
+                [first, second]
             }
         }
 
@@ -287,7 +290,7 @@ mod real {
             {
                 // SAFETY: within the payload, says the caller.
                 let at = unsafe { self.at(at) };
-                // SAFETY: writes what is the caller's, as relaxed stores would.
+                // SAFETY: writes what is the caller's alone to write; who reads it meanwhile throws away what it read.
                 unsafe {
                     std::arch::asm!(
                         "movups [{}], {}",
@@ -482,7 +485,10 @@ mod model {
 
         pub(crate) unsafe fn load_pair(self, at: usize) -> Pair {
             // SAFETY: the caller's promise is the same.
-            unsafe { [self.load_word(at), self.load_word(at + WORD)] }
+            let first = unsafe { self.load_word(at) };
+            // SAFETY: likewise.
+            let second = unsafe { self.load_word(at + WORD) };
+            [first, second]
         }
 
         pub(crate) unsafe fn store_pair(self, at: usize, pair: Pair) {

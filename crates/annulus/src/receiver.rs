@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// this is what ends the operation if the words are a hostile peer's.
 const RACES: u32 = 1 << 16;
 
+/// Changes of who is there that may come before our eyes in one look.
+const CHANGES: u32 = 16;
+
 /// The receiving end of a ring, attached under a lease of its own.
 ///
 /// It may move to another thread, but two threads cannot use it at once; where many may receive, each
@@ -302,7 +305,7 @@ impl<T: Pod, K: Protocol> Receiver<T, K> {
     /// Looks for a message at length.
     #[inline(never)]
     fn find(&mut self) -> Result<Found, TryRecvError> {
-        for _ in 0..RACES {
+        for _ in 0..CHANGES {
             match self.side.look(1, false) {
                 Ok(found) => return Ok(found),
                 Err(blocked) => self.nothing(blocked)?,

@@ -1,5 +1,5 @@
 //! What differs between real memory and a loom model: atomics, fences, spinning. With `futex` and `payload` the only file that names
-//! loom.
+//! loom, but for a hook of `Ring`.
 
 pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 

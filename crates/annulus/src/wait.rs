@@ -204,20 +204,18 @@ pub(crate) fn until<R>(
         // Relaxed: a new look is ordered by the barrier of a new arming, and without one the old barrier stands.
         let found = bell.word().load(Relaxed);
         if let Some(done) = attempt(Look::Quickly) {
-            // Still armed means that nobody rang.
-            if through && found & ASLEEP != 0 {
+            if through && found == armed {
                 rescues.add(1);
             }
             return Some(done);
         }
-        if found != armed {
+        // A slice that is short because the kernel refused the barrier may be a long one the next time.
+        if found != armed || slice < longest {
             (armed, slice) = arm(bell, longest);
         }
         // By the clock, too: signals may end every sleep. A model has no clock.
         look = Look::BeforeSleep;
-        if through {
-            look = Look::Thoroughly;
-        } else if REAL && inspected.elapsed() >= slice {
+        if through || REAL && inspected.elapsed() >= slice {
             inspected = Instant::now();
             look = Look::Thoroughly;
         }
