@@ -55,35 +55,6 @@ fn an_interrupted_receiver_is_woken<K: Protocol + 'static>(preemptions: Option<u
     });
 }
 
-/// Two senders wait; one of them is interrupted before there is room for both.
-fn an_interrupted_sender_is_woken<K: ManySenders + 'static>(preemptions: Option<usize>) {
-    explore("an_interrupted_sender_is_woken", preemptions, || {
-        let ring = ring::<K>(2);
-        let (mut a, mut b) = (ring.sender().unwrap(), ring.sender().unwrap());
-        let mut receiver = ring.receiver().unwrap();
-        a.try_send(1).unwrap();
-        a.try_send(2).unwrap();
-        let first = thread::spawn(move || {
-            a.send(3).unwrap();
-            a
-        });
-        let second = thread::spawn(move || {
-            b.send(4).unwrap();
-            b
-        });
-        let third = thread::spawn(move || {
-            ring.interrupt();
-            assert_eq!(receiver.try_recv(), Ok(1));
-            assert_eq!(receiver.try_recv(), Ok(2));
-            receiver
-        });
-        let _a = first.join().unwrap();
-        let _b = second.join().unwrap();
-        let mut receiver = third.join().unwrap();
-        assert_eq!(models::drain(&mut receiver).iter().sum::<u64>(), 7);
-    });
-}
-
 /// Both wait for each other in turn.
 fn each_wakes_the_other<K: Protocol + 'static>(preemptions: Option<usize>) {
     explore("each_wakes_the_other", preemptions, || {
@@ -172,30 +143,44 @@ fn a_close_wakes_two_receivers<K: ManyReceivers + 'static>(preemptions: Option<u
 /// Two senders wait for the room of one record each.
 fn two_senders_are_woken<K: ManySenders + 'static>(preemptions: Option<usize>) {
     explore("two_senders_are_woken", preemptions, || {
-        let ring = ring::<K>(2);
-        let (mut a, mut b) = (ring.sender().unwrap(), ring.sender().unwrap());
-        let mut receiver = ring.receiver().unwrap();
-        a.try_send(1).unwrap();
-        a.try_send(2).unwrap();
-        let first = thread::spawn(move || {
-            a.send(3).unwrap();
-            a
-        });
-        let second = thread::spawn(move || {
-            b.send(4).unwrap();
-            b
-        });
-        // The last to begin, so that both sleep without costing a preemption.
-        let third = thread::spawn(move || {
-            assert_eq!(receiver.try_recv(), Ok(1));
-            assert_eq!(receiver.try_recv(), Ok(2));
-            receiver
-        });
-        let _a = first.join().unwrap();
-        let _b = second.join().unwrap();
-        let mut receiver = third.join().unwrap();
-        assert_eq!(models::drain(&mut receiver).iter().sum::<u64>(), 7);
+        two_senders::<K>(false)
     });
+}
+
+/// The same, when their sleeps end once for nothing.
+fn an_interrupted_sender_is_woken<K: ManySenders + 'static>(preemptions: Option<usize>) {
+    explore("an_interrupted_sender_is_woken", preemptions, || {
+        two_senders::<K>(true)
+    });
+}
+
+fn two_senders<K: ManySenders + 'static>(interrupted: bool) {
+    let ring = ring::<K>(2);
+    let (mut a, mut b) = (ring.sender().unwrap(), ring.sender().unwrap());
+    let mut receiver = ring.receiver().unwrap();
+    a.try_send(1).unwrap();
+    a.try_send(2).unwrap();
+    let first = thread::spawn(move || {
+        a.send(3).unwrap();
+        a
+    });
+    let second = thread::spawn(move || {
+        b.send(4).unwrap();
+        b
+    });
+    // The last to begin, so that both sleep without costing a preemption.
+    let third = thread::spawn(move || {
+        if interrupted {
+            ring.interrupt();
+        }
+        assert_eq!(receiver.try_recv(), Ok(1));
+        assert_eq!(receiver.try_recv(), Ok(2));
+        receiver
+    });
+    let _a = first.join().unwrap();
+    let _b = second.join().unwrap();
+    let mut receiver = third.join().unwrap();
+    assert_eq!(models::drain(&mut receiver).iter().sum::<u64>(), 7);
 }
 
 /// A receiver waits before an open claim; when that is given up, it goes on with the record behind it.
