@@ -39,7 +39,6 @@ mod lease;
 pub mod mpmc;
 mod options;
 mod pace;
-mod payload;
 mod receiver;
 mod recover;
 mod region;

@@ -16,7 +16,7 @@
 //!
 //! *Take.* A receiver walks in the same way to the first record that nobody has. At most once, it
 //! copies the record out and then swaps its word to DONE; if that fails it throws the copy away,
-//! which is why the payload is copied as relaxed atomics would. At least once, it swaps to TAKEN with its name
+//! which is why the payload is copied by words, as relaxed atomics are. At least once, it swaps to TAKEN with its name
 //! first, works, and then stores DONE. What comes back is AGAIN; after too many tries it is DEAD, and only who drains
 //! dead letters takes it.
 //!

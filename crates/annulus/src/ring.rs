@@ -131,8 +131,7 @@ impl<T: Message + ?Sized, K: Protocol> Ring<T, K> {
         }
     }
 
-    /// A hook for models: ends every sleep on this ring as a signal does, without ringing.
-    #[cfg(loom)]
+    /// A hook for tests: ends every sleep on this ring as a signal does, without ringing.
     #[doc(hidden)]
     pub fn interrupt(&self) {
         let header = self.shared.view.header();

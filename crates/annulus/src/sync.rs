@@ -1,12 +1,31 @@
-//! What differs between real memory and a loom model: atomics, fences, spinning. With `futex` and `payload` the only file that names
-//! loom, but for a hook of `Ring`.
+//! Everything that differs between real memory and a loom model: atomics, fences, spinning, and the
+//! bytes of the payload. With `futex` the only file that names loom.
+//!
+//! An algorithm reaches the payload through [`Payload`] alone, in one of two ways:
+//!
+//! - *exclusive*: the protocol gives the bytes to one thread at a time, so a plain copy is sound.
+//!   Under loom each word carries an access witness, and a second access that is not ordered
+//!   after the first fails the model.
+//! - *shared*: a reader may copy bytes that their next owner is already writing, and throws the copy
+//!   away when it then loses its compare-and-swap. Both sides go by words through relaxed
+//!   atomics, or through instructions that do no less, so there is no data race; under loom a stale word is a value that the model can
+//!   observe. What loom cannot show is a load that reads a later store, so a copy that counts
+//!   says so ([`Payload::counted`]), and the next writer must be ordered after it.
 
 pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+mod copy;
+#[cfg(not(loom))]
+mod memory;
 
 #[cfg(loom)]
 pub(crate) use conflicting::{AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::fence;
+#[cfg(not(loom))]
+pub(crate) use memory::{HeapPayload, Pair, Payload};
+#[cfg(loom)]
+pub(crate) use model::{HeapPayload, Pair, Payload};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
@@ -172,4 +191,174 @@ mod conflicting {
 
     atomic!(AtomicU32, u32);
     atomic!(AtomicU64, u64);
+}
+
+#[cfg(loom)]
+mod model {
+    use super::{AtomicU64, Relaxed, WORD};
+    use loom::cell::UnsafeCell;
+    use loom::thread::{self, ThreadId};
+    use std::collections::HashMap;
+    use std::sync::{Mutex, PoisonError};
+
+    /// Two words.
+    pub(crate) type Pair = [u64; 2];
+
+    /// One word of payload: its value for everybody, and witnesses.
+    struct Cell {
+        value: AtomicU64,
+        /// For those who claim it alone.
+        alone: UnsafeCell<()>,
+        /// How often it was read.
+        reads: AtomicU64,
+        /// Which reads counted. Not part of the model.
+        copies: Mutex<Copies>,
+    }
+
+    /// The reads of a word.
+    #[derive(Default)]
+    struct Copies {
+        /// Each thread's last.
+        last: HashMap<ThreadId, u64>,
+        /// The last that counted: whoever writes must see that it is over.
+        counted: u64,
+    }
+
+    impl Cell {
+        fn copies(&self) -> std::sync::MutexGuard<'_, Copies> {
+            self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// The payload as loom sees it. Same promises as the real one.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Payload {
+        cells: *const [Cell],
+    }
+
+    impl Payload {
+        pub(crate) unsafe fn new(_base: *mut u8, _len: usize) -> Self {
+            unreachable!("a loom model lives on the heap")
+        }
+
+        fn cell<'a>(self, at: usize) -> &'a Cell {
+            assert!(at % WORD == 0, "models use whole words");
+            // SAFETY: the handle keeps the heap payload alive.
+            let cells = unsafe { &*self.cells };
+            &cells[at / WORD]
+        }
+
+        pub(crate) unsafe fn write(self, at: usize, from: *const u8, len: usize) {
+            for done in (0..len).step_by(WORD) {
+                // SAFETY: the write is witnessed, nothing is dereferenced.
+                self.cell(at + done).alone.with_mut(|_| ());
+            }
+            // SAFETY: the caller's promise is stronger.
+            unsafe { self.write_shared(at, from, len) };
+        }
+
+        pub(crate) unsafe fn read(self, at: usize, to: *mut u8, len: usize) {
+            for done in (0..len).step_by(WORD) {
+                // A reader has the bytes alone too, so this is an exclusive access.
+                self.cell(at + done).alone.with_mut(|_| ());
+            }
+            // SAFETY: the caller's promise is stronger.
+            unsafe { self.read_shared(at, to, len) };
+        }
+
+        pub(crate) unsafe fn write_value<T>(self, at: usize, from: *const T) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.write(at, from.cast(), size_of::<T>()) };
+        }
+
+        pub(crate) unsafe fn read_value<T>(self, at: usize, to: *mut T) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.read(at, to.cast(), size_of::<T>()) };
+        }
+
+        pub(crate) unsafe fn load_word(self, at: usize) -> u64 {
+            let cell = self.cell(at);
+            let value = cell.value.load(Relaxed);
+            let read = cell.reads.fetch_add(1, Relaxed) + 1;
+            cell.copies().last.insert(thread::current().id(), read);
+            value
+        }
+
+        pub(crate) unsafe fn store_word(self, at: usize, value: u64) {
+            let cell = self.cell(at);
+            let counted = cell.copies().counted;
+            if counted > 0 {
+                // Ordered after a read, one sees that it was made. Otherwise loom comes to show an older count.
+                let seen = cell.reads.load(Relaxed);
+                assert!(
+                    seen >= counted,
+                    "written while a copy that counts was being taken"
+                );
+            }
+            cell.value.store(value, Relaxed);
+        }
+
+        pub(crate) unsafe fn load_pair(self, at: usize) -> Pair {
+            // SAFETY: the caller's promise is the same.
+            let first = unsafe { self.load_word(at) };
+            // SAFETY: likewise.
+            let second = unsafe { self.load_word(at + WORD) };
+            [first, second]
+        }
+
+        pub(crate) unsafe fn store_pair(self, at: usize, pair: Pair) {
+            for (number, word) in pair.into_iter().enumerate() {
+                // SAFETY: the caller's promise is the same.
+                unsafe { self.store_word(at + number * WORD, word) };
+            }
+        }
+
+        /// A model has no caches.
+        pub(crate) fn fetch_ahead(self, _at: usize, _len: usize, _free: impl Fn() -> usize) {}
+
+        pub(crate) fn fetch_ahead_of(self, _begin: usize, _end: usize) {}
+
+        pub(crate) fn counted(self, at: usize, len: usize) {
+            for done in (0..len).step_by(WORD) {
+                let mut copies = self.cell(at + done).copies();
+                if let Some(&read) = copies.last.get(&thread::current().id()) {
+                    copies.counted = copies.counted.max(read);
+                }
+            }
+        }
+
+        /// A model has no memory to hand out.
+        pub(crate) unsafe fn in_place(self, _at: usize) -> Option<*mut u8> {
+            None
+        }
+    }
+
+    /// A payload on the heap, all zeros at first.
+    pub(crate) struct HeapPayload {
+        cells: Box<[Cell]>,
+    }
+
+    // SAFETY: loom runs the threads of a model one at a time, and the witness guards nothing but itself.
+    unsafe impl Send for HeapPayload {}
+    // SAFETY: as for `Send`.
+    unsafe impl Sync for HeapPayload {}
+
+    impl HeapPayload {
+        pub(crate) fn new(len: usize) -> Option<Self> {
+            let cell = |_| Cell {
+                value: AtomicU64::new(0),
+                alone: UnsafeCell::new(()),
+                reads: AtomicU64::new(0),
+                copies: Mutex::default(),
+            };
+            let cells = (0..len.div_ceil(WORD)).map(cell).collect();
+            Some(Self { cells })
+        }
+
+        pub(crate) fn payload(&self) -> Payload {
+            Payload {
+                cells: &*self.cells,
+            }
+        }
+    }
 }

@@ -8,9 +8,8 @@ use crate::layout::{
     Cold, FORKED, Header, LEASES, Lease, LeaseBlock, MAGIC, NAME_LEN, PAD, RECORD_HEADER, VERSION,
     flag, size_of_header,
 };
-use crate::payload::Payload;
 use crate::sync::{
-    AHEAD, Acquire, AtomicU64, LINE, PAYLOAD_ALIGN, REAL, Relaxed, Release, fetch_to_write,
+    AHEAD, Acquire, AtomicU64, LINE, PAYLOAD_ALIGN, Payload, REAL, Relaxed, Release, fetch_to_write,
 };
 use crate::words::{Words, who};
 use annulus_channel::Order;
