@@ -1,105 +1,398 @@
 //! How one side keeps off the other's heels.
 //!
 //! Each look at what the other side writes next takes that line away from it, and a sender that must fetch its line back for
-//! every record, or a receiver its, is several times slower. Who has found some records (or some room), but little,
-//! and then none, is faster than the other side. It waits about as long as a line takes there and back, so that the
-//! next run is long and the line comes over once for all of it. A receiver that found one record alone does not wait: that
-//! may be a turn of a dialogue.
+//! every record, or a receiver its, is several times slower. Who has found some records (or some room), but little, and then
+//! none, may be faster than the other side. If it then waits about as long as a line takes there and back, the next
+//! run is long and the line comes over once for all of it.
 //!
-//! Where the other side does not work at full speed, waiting only delays its records: after some waits in a row of which little
+//! A full ring delays whatever is sent, so its sender does that ([`Tx`]) unless it is in vain: after some waits in a row of which little
 //! came it is left off for a while.
+//!
+//! A receiver's wait delays records, for nothing if the other side does not work at full speed: in a dialogue, or
+//! on a schedule. Which it is shows only by trial ([`Rx`]). Now and then, for an *epoch* of some hundred records, a receiver waits
+//! after short runs, if else it does not, or the other way round. How many times as fast records come through then as in
+//! the epochs before and after is one sample; a moving average of samples decides. What is confirmed is tried less and less often.
 //!
 //! Nothing hangs on it but speed: what is there is found by the next look, [`PAUSES`] pauses later.
 
 use crate::sync::{REAL, spin};
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
-/// Runs after which a receiver waits, in records.
-pub(crate) const RECORDS: Range<u64> = 2..32;
-
-/// Runs after which a sender waits, in units of room.
-pub(crate) const ROOM: Range<u64> = 1..32;
-
-/// How long it waits, in pauses of the processor: some hundred nanoseconds. A model has no caches.
+/// How long a wait is, in pauses of the processor: some hundred nanoseconds. A model has no caches.
 const PAUSES: u32 = if REAL { 16 } else { 0 };
 
-/// A run after a wait that was in vain is shorter than this.
-const LITTLE: u64 = 16;
+/// A run is short if it has fewer records, or units of room.
+const SHORT: u64 = 32;
 
-/// So many of those in a row are enough.
-const VAIN: u32 = 8;
+#[cold]
+fn pause() {
+    for _ in 0..PAUSES {
+        spin();
+    }
+}
 
-/// For so many short runs nobody waits then.
-const RESTS: u32 = 1024;
-
-/// The length of the run that one side found last.
-pub(crate) struct Pace {
+/// A sender's.
+pub(crate) struct Tx {
+    /// The room that it found last.
     run: u64,
-    short: Range<u64>,
     /// Waits in a row that were in vain.
     vain: u32,
     /// Ends of short runs at which not to wait, because it was in vain.
     rests: u32,
 }
 
-impl Pace {
-    pub(crate) fn new(short: Range<u64>) -> Self {
+impl Tx {
+    /// A run after a wait that was in vain is shorter than this.
+    const LITTLE: u64 = 16;
+
+    /// So many of those in a row are enough.
+    const VAIN: u32 = 8;
+
+    /// For so many short runs it does not wait then.
+    const RESTS: u32 = 1024;
+
+    pub(crate) fn new() -> Self {
         Self {
             run: 0,
-            short,
             vain: 0,
             rests: 0,
         }
     }
 
-    /// A run of so many begins.
+    /// So much room was found.
     #[inline]
-    pub(crate) fn begin(&mut self, run: u64) {
-        self.run = run;
+    pub(crate) fn found(&mut self, room: u64) {
+        self.run = room;
     }
 
-    /// One more of the run.
+    /// It is used up: waits if it was little, and waiting is of use.
     #[inline]
-    pub(crate) fn found(&mut self) {
-        self.run += 1;
-    }
-
-    /// Whether the run that is now over was a short one.
-    #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        PAUSES > 0 && self.short.contains(&self.run)
-    }
-
-    /// The run is over: waits if it was short. Says whether it did.
-    #[inline]
-    pub(crate) fn wait(&mut self) -> bool {
-        let due = self.is_due() && self.is_worth_it();
-        self.run = 0;
-        if due {
+    pub(crate) fn wait(&mut self) {
+        if PAUSES > 0 && (1..SHORT).contains(&self.run) && self.is_worth_it() {
             pause();
         }
-        due
+        self.run = 0;
     }
 
-    /// Whether waiting is of use: not if so little came of the last waits that the other side does not work at full speed,
-    /// and would only find its records delayed. That is forgotten after a while.
     #[cold]
     fn is_worth_it(&mut self) -> bool {
         self.rests = self.rests.saturating_sub(1);
         if self.rests > 0 {
             return false;
         }
-        self.vain = if self.run < LITTLE { self.vain + 1 } else { 0 };
-        if self.vain == VAIN {
-            (self.vain, self.rests) = (0, RESTS);
+        self.vain = if self.run < Self::LITTLE {
+            self.vain + 1
+        } else {
+            0
+        };
+        if self.vain == Self::VAIN {
+            (self.vain, self.rests) = (0, Self::RESTS);
         }
         true
     }
 }
 
-#[cold]
-fn pause() {
-    for _ in 0..PAUSES {
-        spin();
+/// A receiver's.
+pub(crate) struct Rx {
+    /// All records that were found.
+    found: u64,
+    /// Before so many were found, nothing is to be done at the end of a run.
+    next: u64,
+    /// How many had been found when nothing more was there the last time.
+    run_from: u64,
+    /// How many records are an epoch.
+    epoch: u64,
+    /// When this one began, and how many had been found then; nothing before the first.
+    begin: Option<(Instant, u64)>,
+    /// When so many were found, it ends.
+    until: u64,
+    /// Its runs, so far.
+    runs: u32,
+    /// Runs of one record, in a row.
+    vain: u32,
+    /// Whether short runs end with a wait.
+    waits: bool,
+    /// Whether they do when nothing is being tried.
+    choice: bool,
+    /// Epochs until the next trial.
+    left: u32,
+    /// Epochs between trials.
+    gap: u32,
+    /// Nanoseconds for a record: in the last epoch of the choice, and in the trial after it.
+    usual: f32,
+    tried: Option<f32>,
+    /// How many times as fast the trials are, on average, and how many there were.
+    score: f32,
+    samples: u32,
+}
+
+impl Rx {
+    /// An epoch ends with the run in which so many records were found: the more the faster they come,
+    const EPOCH: Range<u64> = 512..8192;
+
+    /// so that it is not shorter than this, and can be told from another;
+    const PERIOD: Duration = Duration::from_micros(8);
+
+    /// or, with waits, after so many runs.
+    const RUNS: u32 = 32;
+
+    /// So many runs in a row of one record each: waiting is in vain.
+    const VAIN: u32 = 4;
+
+    /// How much a sample weighs in the average, and how many it takes to decide.
+    const WEIGHT: f32 = 0.25;
+    const SAMPLES: u32 = 4;
+
+    /// Waiting is chosen where it is so many times as fast as not waiting,
+    const WORTH: f32 = 1.25;
+
+    /// and given up where not waiting is so many times as fast.
+    const AS_GOOD: f32 = 0.9;
+
+    /// Samples are cut off here, so that what befell one epoch alone does not decide.
+    const MOST: f32 = 2.0;
+
+    /// Epochs between two trials, at most.
+    const FAR: u32 = 256;
+
+    /// It does not wait until it has tried.
+    pub(crate) fn new() -> Self {
+        Self {
+            found: 0,
+            next: 0,
+            run_from: 0,
+            epoch: Self::EPOCH.start,
+            begin: None,
+            until: 0,
+            runs: 0,
+            vain: 0,
+            waits: false,
+            choice: false,
+            left: 2,
+            gap: 1,
+            usual: 0.0,
+            tried: None,
+            score: 1.0,
+            samples: 0,
+        }
+    }
+
+    /// So many more records were found.
+    #[inline]
+    pub(crate) fn found(&mut self, count: u64) {
+        self.found += count;
+    }
+
+    /// Whether anything is to be done at the end of a run.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        PAUSES > 0 && self.found >= self.next
+    }
+
+    /// Nothing more is there: waits if that is worth it. Says whether it did.
+    #[inline]
+    pub(crate) fn wait(&mut self) -> bool {
+        let waits = self.should_wait(Instant::now);
+        if waits {
+            pause();
+        }
+        waits
+    }
+
+    #[inline]
+    fn should_wait(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        let run = self.found - self.run_from;
+        self.run_from = self.found;
+        run > 0 && self.is_due() && self.end(run, now)
+    }
+
+    /// The end of a run; true if a wait should follow.
+    #[cold]
+    #[inline(never)]
+    fn end(&mut self, run: u64, now: impl FnOnce() -> Instant) -> bool {
+        self.runs += 1;
+        self.vain = if run < 2 { self.vain + 1 } else { 0 };
+        let in_vain = self.waits && self.vain == Self::VAIN;
+        let is_long = self.waits && self.runs == Self::RUNS;
+        if in_vain || is_long || self.found >= self.until {
+            self.turn(now(), in_vain);
+        }
+        self.waits && run < SHORT
+    }
+
+    /// An epoch is over, and the next begins.
+    fn turn(&mut self, now: Instant, in_vain: bool) {
+        let was_trial = self.waits != self.choice;
+        if let Some((then, from)) = self.begin.replace((now, self.found)) {
+            let took = now.saturating_duration_since(then);
+            if took < Self::PERIOD && self.epoch < Self::EPOCH.end {
+                self.epoch *= 2;
+            }
+            // Not nothing, or a ratio would be no number.
+            let each = took.as_nanos().max(1) as f32 / (self.found - from) as f32;
+            match (was_trial, in_vain) {
+                (true, true) => self.judge(1.0 / Self::MOST),
+                (true, false) => self.tried = Some(each),
+                (false, true) => self.choose(false),
+                (false, false) => {
+                    if let Some(tried) = self.tried.take() {
+                        self.judge((self.usual + each) / 2.0 / tried);
+                    }
+                    self.usual = each;
+                }
+            }
+        }
+        if was_trial {
+            self.waits = self.choice;
+            self.left = self.gap;
+        } else {
+            self.left -= 1;
+            self.waits = self.choice != (self.left == 0);
+        }
+        (self.runs, self.vain) = (0, 0);
+        self.until = self.found + self.epoch;
+        self.next = if self.waits { self.found } else { self.until };
+    }
+
+    /// A trial was so many times as fast as what is chosen.
+    fn judge(&mut self, sample: f32) {
+        let sample = sample.clamp(1.0 / Self::MOST, Self::MOST);
+        let weight = if self.samples == 0 { 1.0 } else { Self::WEIGHT };
+        self.score += (sample - self.score) * weight;
+        self.samples += 1;
+        let enough = if self.choice {
+            Self::AS_GOOD
+        } else {
+            Self::WORTH
+        };
+        if self.samples < Self::SAMPLES {
+            return;
+        }
+        if self.score > enough {
+            self.choose(!self.choice);
+        } else if sample > enough {
+            self.gap = 1;
+        } else {
+            self.gap = (2 * self.gap).min(Self::FAR);
+        }
+    }
+
+    /// From the next epoch on; the one after it is the first to be compared with a trial.
+    fn choose(&mut self, waits: bool) {
+        self.choice = waits;
+        (self.samples, self.gap, self.left) = (0, 1, 3);
+        self.tried = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A receiver, and what a sender makes of its ways.
+    struct Scene {
+        pace: Rx,
+        now: Instant,
+        waits: u64,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self {
+                pace: Rx::new(),
+                now: Instant::now(),
+                waits: 0,
+            }
+        }
+
+        /// Receives `records`. They come in runs of `run.0`, one every `each.0` nanoseconds, and after a wait in runs of `run.1`, one every
+        /// `each.1`. Returns how many waits there were.
+        fn play(&mut self, records: u64, run: (u64, u64), each: (u64, u64)) -> u64 {
+            let before = self.waits;
+            let end = self.pace.found + records;
+            let mut waited = false;
+            while self.pace.found < end {
+                let (run, each) = if waited {
+                    (run.1, each.1)
+                } else {
+                    (run.0, each.0)
+                };
+                self.pace.found(run);
+                self.now += Duration::from_nanos(run * each);
+                let now = self.now;
+                waited = self.pace.should_wait(|| now);
+                self.waits += u64::from(waited);
+            }
+            self.waits - before
+        }
+
+        /// At full speed, with a sender that is three times as fast if nobody is at its heels.
+        fn saturate(&mut self, records: u64) -> u64 {
+            self.play(records, (2, 24), (40, 13))
+        }
+    }
+
+    #[test]
+    fn a_receiver_waits_where_that_is_faster() {
+        let mut scene = Scene::new();
+        scene.saturate(100_000);
+        assert!(scene.pace.choice);
+        // All runs but those of trials, each of 512 records and two runs of 2 after 256 epochs, end with a wait.
+        let waits = scene.saturate(1_000_000);
+        assert!(waits > 1_000_000 / 24 * 9 / 10, "{waits} waits");
+    }
+
+    #[test]
+    fn a_schedule_is_left_alone() {
+        let mut scene = Scene::new();
+        let waits = scene.play(1_000_000, (1, 16), (20, 20));
+        assert!(!scene.pace.choice);
+        // At most a dozen trials while the gap doubles, and one for 256 epochs of 512 after that.
+        let trials = 12 + 1_000_000 / (256 * 512);
+        assert!(waits <= trials * u64::from(Rx::RUNS), "{waits} waits");
+    }
+
+    #[test]
+    fn a_dialogue_is_left_alone() {
+        let mut scene = Scene::new();
+        let waits = scene.play(1_000_000, (1, 1), (100, 440));
+        let trials = 12 + 1_000_000 / (256 * 512);
+        assert!(waits <= trials * u64::from(Rx::VAIN), "{waits} waits");
+    }
+
+    #[test]
+    fn who_waited_stops_when_it_becomes_a_dialogue() {
+        let mut scene = Scene::new();
+        scene.saturate(100_000);
+        assert!(scene.pace.choice);
+        let waits = scene.play(256, (1, 1), (100, 440));
+        assert!(!scene.pace.choice);
+        assert!(waits <= u64::from(Rx::RUNS), "{waits} waits");
+    }
+
+    #[test]
+    fn who_waited_stops_when_it_becomes_a_schedule() {
+        let mut scene = Scene::new();
+        scene.saturate(100_000);
+        assert!(scene.pace.choice);
+        // No longer than until the next trial, a few of which must tell.
+        scene.play(2 * 256 * 512, (1, 16), (20, 20));
+        assert!(!scene.pace.choice);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_decides_nothing() {
+        let mut scene = Scene::new();
+        scene.play(1_000_000, (2, 24), (0, 0));
+        assert!(!scene.pace.choice);
+        assert!(scene.pace.score.is_finite());
+    }
+
+    #[test]
+    fn epochs_last_long_enough_to_be_told_apart() {
+        let mut scene = Scene::new();
+        scene.play(100_000, (8, 400), (1, 1));
+        assert_eq!(scene.pace.epoch, Rx::EPOCH.end);
     }
 }

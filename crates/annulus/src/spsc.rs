@@ -38,7 +38,7 @@
 
 use crate::layout::PAD;
 use crate::mpmc;
-use crate::pace::{self, Pace};
+use crate::pace;
 use crate::side::{Blocked, Claim, Found, RecvSide, SendSide};
 use crate::sync::{AHEAD, Acquire, RUN, Release, fence};
 use crate::view::View;
@@ -61,7 +61,7 @@ pub(crate) struct Tx {
     limit: u64,
     /// Single values may be written quickly up to here: between `tail` and `limit`.
     quick: u64,
-    pace: Pace,
+    pace: pace::Tx,
     fault: Option<Fault>,
 }
 
@@ -96,7 +96,7 @@ impl Tx {
             fence(Release);
         }
         self.limit = freed.wrapping_add(self.view.room());
-        self.pace.begin(freed.wrapping_sub(before));
+        self.pace.found(freed.wrapping_sub(before));
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl SendSide for Tx {
             tail,
             limit: freed.wrapping_add(view.room()),
             quick: tail,
-            pace: Pace::new(pace::ROOM),
+            pace: pace::Tx::new(),
             fault: None,
         })
     }
@@ -235,7 +235,7 @@ pub(crate) struct Rx {
     head: u64,
     /// What we last saw of the shared tail. Never ahead of it.
     tail: u64,
-    pace: Pace,
+    pace: pace::Rx,
     fault: Option<Fault>,
 }
 
@@ -297,7 +297,7 @@ impl RecvSide for Rx {
             most: view.room(),
             head,
             tail,
-            pace: Pace::new(pace::RECORDS),
+            pace: pace::Rx::new(),
             fault: None,
         })
     }
@@ -321,7 +321,7 @@ impl RecvSide for Rx {
                 return None;
             }
             self.tail = tail;
-            self.pace.begin(there);
+            self.pace.found(there);
         }
         Some(Found::new(head, 1))
     }
@@ -336,7 +336,7 @@ impl RecvSide for Rx {
                     return Err(Blocked::Empty);
                 }
                 if !bytes {
-                    self.pace.begin(self.tail.wrapping_sub(self.head));
+                    self.pace.found(self.tail.wrapping_sub(self.head));
                 }
             }
             let there = self.tail.wrapping_sub(self.head);
@@ -357,7 +357,7 @@ impl RecvSide for Rx {
             }
             match self.view.record_units(header) {
                 Some(units) if units <= there.min(to_end) => {
-                    self.pace.found();
+                    self.pace.found(1);
                     return Ok(Found::new(self.head, units));
                 }
                 _ => {

@@ -6,7 +6,7 @@ use super::{
     store_hint, widen,
 };
 use crate::geometry::Form;
-use crate::pace::{self, Pace};
+use crate::pace;
 use crate::side::{Blocked, Found, RecvSide};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, fence};
 use crate::view::View;
@@ -38,7 +38,7 @@ pub(crate) struct Rx {
     done: u64,
     /// The last cells that we were done with, without a gap.
     streak: Range<u64>,
-    pace: Pace,
+    pace: pace::Rx,
     fault: Option<Fault>,
 }
 
@@ -348,7 +348,7 @@ impl RecvSide for Rx {
             usual: NEVER,
             done: 0,
             streak: floor..floor,
-            pace: Pace::new(pace::RECORDS),
+            pace: pace::Rx::new(),
             fault: None,
         })
     }
@@ -394,7 +394,7 @@ impl RecvSide for Rx {
 
     #[inline(always)]
     fn confirm(&mut self, found: Found) -> bool {
-        self.pace.found();
+        self.pace.found(1);
         if !self.view.geometry.receiver_words {
             self.advance(found.position.wrapping_add(found.units));
             return true;
@@ -422,7 +422,7 @@ impl RecvSide for Rx {
     }
 
     fn hold(&mut self, found: Found) -> bool {
-        self.pace.found();
+        self.pace.found(1);
         if !self.view.geometry.receiver_words {
             return true;
         }

@@ -1,7 +1,7 @@
 //! The side of one of many senders: claim, commit, abort. The proof is at the head of `mpmc`.
 
 use super::{before, corrupt, help_free, store_hint, widen};
-use crate::pace::{self, Pace};
+use crate::pace;
 use crate::side::{Blocked, Claim, SendSide};
 use crate::sync::{Acquire, Relaxed, Release};
 use crate::view::View;
@@ -24,7 +24,7 @@ pub(crate) struct Tx {
     cursor: u64,
     /// What we last saw of the position that the receivers have freed. Never ahead of it.
     freed: u64,
-    pace: Pace,
+    pace: pace::Tx,
     fault: Option<Fault>,
 }
 
@@ -104,7 +104,7 @@ impl Tx {
         }
         let gained = freed.wrapping_sub(self.freed);
         self.freed = freed;
-        self.pace.begin(gained);
+        self.pace.found(gained);
         Ok(gained != 0)
     }
 
@@ -210,7 +210,7 @@ impl SendSide for Tx {
             widest: 1,
             cursor: freed,
             freed,
-            pace: Pace::new(pace::ROOM),
+            pace: pace::Tx::new(),
             fault: None,
         })
     }
