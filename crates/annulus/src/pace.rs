@@ -97,9 +97,7 @@ impl Tx {
 pub(crate) struct Rx {
     /// All records that were found.
     found: u64,
-    /// Before so many were found, nothing is to be done at the end of a run.
-    next: u64,
-    /// How many had been found when nothing more was there the last time.
+    /// How many had been found before this run.
     run_from: u64,
     /// How many records are an epoch.
     epoch: u64,
@@ -107,7 +105,7 @@ pub(crate) struct Rx {
     begin: Option<(Instant, u64)>,
     /// When so many were found, it ends.
     until: u64,
-    /// Its runs, so far.
+    /// Its short runs, so far.
     runs: u32,
     /// Runs of one record, in a row.
     vain: u32,
@@ -119,7 +117,8 @@ pub(crate) struct Rx {
     left: u32,
     /// Epochs between trials.
     gap: u32,
-    /// Nanoseconds for a record: in the last epoch of the choice, and in the trial after it.
+    /// Nanoseconds for a record: in epochs of the choice on average, in the last one, and in the trial after it.
+    calm: f32,
     usual: f32,
     tried: Option<f32>,
     /// How many times as fast the trials are, on average, and how many there were.
@@ -134,7 +133,7 @@ impl Rx {
     /// so that it is not shorter than this, and can be told from another;
     const PERIOD: Duration = Duration::from_micros(8);
 
-    /// or, with waits, after so many runs.
+    /// or, with waits, after so many short runs.
     const RUNS: u32 = 32;
 
     /// So many runs in a row of one record each: waiting is in vain.
@@ -150,6 +149,9 @@ impl Rx {
     /// and given up where not waiting is so many times as fast.
     const AS_GOOD: f32 = 0.9;
 
+    /// When an epoch takes so many times as long as those before it, something is tried at once.
+    const SLOWER: f32 = 1.25;
+
     /// Samples are cut off here, so that what befell one epoch alone does not decide.
     const MOST: f32 = 2.0;
 
@@ -160,7 +162,6 @@ impl Rx {
     pub(crate) fn new() -> Self {
         Self {
             found: 0,
-            next: 0,
             run_from: 0,
             epoch: Self::EPOCH.start,
             begin: None,
@@ -171,6 +172,7 @@ impl Rx {
             choice: false,
             left: 2,
             gap: 1,
+            calm: 0.0,
             usual: 0.0,
             tried: None,
             score: 1.0,
@@ -178,16 +180,24 @@ impl Rx {
         }
     }
 
-    /// So many more records were found.
+    /// A run of so many records begins.
     #[inline]
-    pub(crate) fn found(&mut self, count: u64) {
-        self.found += count;
+    pub(crate) fn begin(&mut self, run: u64) {
+        self.run_from = self.found;
+        self.found += run;
     }
 
-    /// Whether anything is to be done at the end of a run.
+    /// One more record of the run was found.
+    #[inline]
+    pub(crate) fn found(&mut self) {
+        self.found += 1;
+    }
+
+    /// Whether anything is to be done at the end of this run.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        PAUSES > 0 && self.found >= self.next
+        let run = self.found - self.run_from;
+        PAUSES > 0 && (self.found >= self.until || self.waits && run < SHORT) && run > 0
     }
 
     /// Nothing more is there: waits if that is worth it. Says whether it did.
@@ -202,9 +212,9 @@ impl Rx {
 
     #[inline]
     fn should_wait(&mut self, now: impl FnOnce() -> Instant) -> bool {
-        let run = self.found - self.run_from;
+        let (due, run) = (self.is_due(), self.found - self.run_from);
         self.run_from = self.found;
-        run > 0 && self.is_due() && self.end(run, now)
+        due && self.end(run, now)
     }
 
     /// The end of a run; true if a wait should follow.
@@ -240,6 +250,7 @@ impl Rx {
                         self.judge((self.usual + each) / 2.0 / tried);
                     }
                     self.usual = each;
+                    self.compare(each);
                 }
             }
         }
@@ -252,7 +263,16 @@ impl Rx {
         }
         (self.runs, self.vain) = (0, 0);
         self.until = self.found + self.epoch;
-        self.next = if self.waits { self.found } else { self.until };
+    }
+
+    /// Has what is chosen become slower? Then the next trial should not be long in coming.
+    fn compare(&mut self, each: f32) {
+        if each > Self::SLOWER * self.calm {
+            self.left = self.left.min(1);
+            self.calm = each;
+        } else {
+            self.calm += (each - self.calm) * Self::WEIGHT;
+        }
     }
 
     /// A trial was so many times as fast as what is chosen.
@@ -318,7 +338,7 @@ mod tests {
                 } else {
                     (run.0, each.0)
                 };
-                self.pace.found(run);
+                self.pace.begin(run);
                 self.now += Duration::from_nanos(run * each);
                 let now = self.now;
                 waited = self.pace.should_wait(|| now);

@@ -321,7 +321,7 @@ impl RecvSide for Rx {
                 return None;
             }
             self.tail = tail;
-            self.pace.found(there);
+            self.pace.begin(there);
         }
         Some(Found::new(head, 1))
     }
@@ -336,7 +336,7 @@ impl RecvSide for Rx {
                     return Err(Blocked::Empty);
                 }
                 if !bytes {
-                    self.pace.found(self.tail.wrapping_sub(self.head));
+                    self.pace.begin(self.tail.wrapping_sub(self.head));
                 }
             }
             let there = self.tail.wrapping_sub(self.head);
@@ -357,7 +357,7 @@ impl RecvSide for Rx {
             }
             match self.view.record_units(header) {
                 Some(units) if units <= there.min(to_end) => {
-                    self.pace.found(1);
+                    self.pace.found();
                     return Ok(Found::new(self.head, units));
                 }
                 _ => {

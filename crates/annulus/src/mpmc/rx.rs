@@ -394,7 +394,7 @@ impl RecvSide for Rx {
 
     #[inline(always)]
     fn confirm(&mut self, found: Found) -> bool {
-        self.pace.found(1);
+        self.pace.found();
         if !self.view.geometry.receiver_words {
             self.advance(found.position.wrapping_add(found.units));
             return true;
@@ -422,7 +422,7 @@ impl RecvSide for Rx {
     }
 
     fn hold(&mut self, found: Found) -> bool {
-        self.pace.found(1);
+        self.pace.found();
         if !self.view.geometry.receiver_words {
             return true;
         }
