@@ -66,7 +66,9 @@ impl<K: Protocol> Sender<[u8], K> {
     pub(crate) fn write(&mut self, position: u64, record: &[u8]) {
         let view = self.side.view();
         let at = offset::<[u8], K>(view, position);
-        self.fetch_ahead(at, RECORD_HEADER + record.len());
+        let free = || self.side.free() as usize * unit::<[u8], K>();
+        view.payload
+            .fetch_ahead_of_record(at, RECORD_HEADER + record.len(), free);
         // SAFETY: a claimed unit's first word.
         unsafe { view.payload.store_word(at, record.len() as u64) };
         // SAFETY: the claim has units for the header and for the record, rounded up.
