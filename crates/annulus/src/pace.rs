@@ -25,6 +25,12 @@ const PAUSES: u32 = if REAL { 16 } else { 0 };
 /// A run is short if it has fewer records, or units of room.
 const SHORT: u64 = 32;
 
+/// Whether `position` is `bound` or beyond.
+#[inline]
+fn is_past(bound: u64, position: u64) -> bool {
+    position.wrapping_sub(bound).cast_signed() >= 0
+}
+
 #[cold]
 fn pause() {
     for _ in 0..PAUSES {
@@ -95,15 +101,15 @@ impl Tx {
 
 /// A receiver's.
 pub(crate) struct Rx {
-    /// All records that were found.
-    found: u64,
-    /// How many had been found before this run.
-    run_from: u64,
-    /// How many records are an epoch.
+    /// The records of this run.
+    run: u64,
+    /// Before this position nothing is to be done at the end of a run.
+    due: u64,
+    /// How many units are an epoch.
     epoch: u64,
-    /// When this one began, and how many had been found then; nothing before the first.
+    /// When this one began, and at which position; nothing before the first.
     begin: Option<(Instant, u64)>,
-    /// When so many were found, it ends.
+    /// At which position it ends.
     until: u64,
     /// Its short runs, so far.
     runs: u32,
@@ -117,7 +123,7 @@ pub(crate) struct Rx {
     left: u32,
     /// Epochs between trials.
     gap: u32,
-    /// Nanoseconds for a record: in epochs of the choice on average, in the last one, and in the trial after it.
+    /// Nanoseconds for a unit: in epochs of the choice on average, in the last one, and in the trial after it.
     calm: f32,
     usual: f32,
     tried: Option<f32>,
@@ -127,7 +133,7 @@ pub(crate) struct Rx {
 }
 
 impl Rx {
-    /// An epoch ends with the run in which so many records were found: the more the faster they come,
+    /// An epoch ends with the run in which it has so many units: the more the faster they come,
     const EPOCH: Range<u64> = 512..8192;
 
     /// so that it is not shorter than this, and can be told from another;
@@ -158,14 +164,14 @@ impl Rx {
     /// Epochs between two trials, at most.
     const FAR: u32 = 256;
 
-    /// It does not wait until it has tried.
-    pub(crate) fn new() -> Self {
+    /// Of a receiver at this position. It does not wait until it has tried.
+    pub(crate) fn new(position: u64) -> Self {
         Self {
-            found: 0,
-            run_from: 0,
+            run: 0,
+            due: position,
             epoch: Self::EPOCH.start,
             begin: None,
-            until: 0,
+            until: position,
             runs: 0,
             vain: 0,
             waits: false,
@@ -183,27 +189,28 @@ impl Rx {
     /// A run of so many records begins.
     #[inline]
     pub(crate) fn begin(&mut self, run: u64) {
-        self.run_from = self.found;
-        self.found += run;
+        self.run = run;
     }
 
     /// One more record of the run was found.
     #[inline]
     pub(crate) fn found(&mut self) {
-        self.found += 1;
+        self.run += 1;
     }
 
-    /// Whether anything is to be done at the end of this run.
+    /// Whether anything is to be done at the end of this run, at `position`.
     #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        let run = self.found - self.run_from;
-        PAUSES > 0 && (self.found >= self.until || self.waits && run < SHORT) && run > 0
+    pub(crate) fn is_due(&self, position: u64) -> bool {
+        PAUSES > 0
+            && is_past(self.due, position)
+            && self.run > 0
+            && (self.run < SHORT || is_past(self.until, position))
     }
 
-    /// Nothing more is there: waits if that is worth it. Says whether it did.
+    /// Nothing more is there, at `position`: waits if that is worth it. Says whether it did.
     #[inline]
-    pub(crate) fn wait(&mut self) -> bool {
-        let waits = self.should_wait(Instant::now);
+    pub(crate) fn wait(&mut self, position: u64) -> bool {
+        let waits = self.should_wait(position, Instant::now);
         if waits {
             pause();
         }
@@ -211,36 +218,37 @@ impl Rx {
     }
 
     #[inline]
-    fn should_wait(&mut self, now: impl FnOnce() -> Instant) -> bool {
-        let (due, run) = (self.is_due(), self.found - self.run_from);
-        self.run_from = self.found;
-        due && self.end(run, now)
+    fn should_wait(&mut self, position: u64, now: impl FnOnce() -> Instant) -> bool {
+        let (due, run) = (self.is_due(position), self.run);
+        self.run = 0;
+        due && self.end(run, position, now)
     }
 
     /// The end of a run; true if a wait should follow.
     #[cold]
     #[inline(never)]
-    fn end(&mut self, run: u64, now: impl FnOnce() -> Instant) -> bool {
+    fn end(&mut self, run: u64, position: u64, now: impl FnOnce() -> Instant) -> bool {
         self.runs += 1;
         self.vain = if run < 2 { self.vain + 1 } else { 0 };
         let in_vain = self.waits && self.vain == Self::VAIN;
         let is_long = self.waits && self.runs == Self::RUNS;
-        if in_vain || is_long || self.found >= self.until {
-            self.turn(now(), in_vain);
+        if in_vain || is_long || is_past(self.until, position) {
+            self.turn(position, now(), in_vain);
         }
         self.waits && run < SHORT
     }
 
     /// An epoch is over, and the next begins.
-    fn turn(&mut self, now: Instant, in_vain: bool) {
+    fn turn(&mut self, position: u64, now: Instant, in_vain: bool) {
         let was_trial = self.waits != self.choice;
-        if let Some((then, from)) = self.begin.replace((now, self.found)) {
+        if let Some((then, from)) = self.begin.replace((now, position)) {
             let took = now.saturating_duration_since(then);
             if took < Self::PERIOD && self.epoch < Self::EPOCH.end {
                 self.epoch *= 2;
             }
-            // Not nothing, or a ratio would be no number.
-            let each = took.as_nanos().max(1) as f32 / (self.found - from) as f32;
+            // Not nothing, or a ratio would be no number; and a record that came back is behind us.
+            let units = position.wrapping_sub(from).cast_signed().max(1);
+            let each = took.as_nanos().max(1) as f32 / units as f32;
             match (was_trial, in_vain) {
                 (true, true) => self.judge(1.0 / Self::MOST),
                 (true, false) => self.tried = Some(each),
@@ -262,7 +270,8 @@ impl Rx {
             self.waits = self.choice != (self.left == 0);
         }
         (self.runs, self.vain) = (0, 0);
-        self.until = self.found + self.epoch;
+        self.until = position.wrapping_add(self.epoch);
+        self.due = if self.waits { position } else { self.until };
     }
 
     /// Has what is chosen become slower? Then the next trial should not be long in coming.
@@ -310,9 +319,13 @@ impl Rx {
 mod tests {
     use super::*;
 
+    /// Positions go round while a test runs.
+    const START: u64 = u64::MAX - 10_000;
+
     /// A receiver, and what a sender makes of its ways.
     struct Scene {
         pace: Rx,
+        position: u64,
         now: Instant,
         waits: u64,
     }
@@ -320,7 +333,8 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             Self {
-                pace: Rx::new(),
+                pace: Rx::new(START),
+                position: START,
                 now: Instant::now(),
                 waits: 0,
             }
@@ -330,9 +344,9 @@ mod tests {
         /// `each.1`. Returns how many waits there were.
         fn play(&mut self, records: u64, run: (u64, u64), each: (u64, u64)) -> u64 {
             let before = self.waits;
-            let end = self.pace.found + records;
+            let end = self.position.wrapping_add(records);
             let mut waited = false;
-            while self.pace.found < end {
+            while !is_past(end, self.position) {
                 let (run, each) = if waited {
                     (run.1, each.1)
                 } else {
@@ -340,8 +354,9 @@ mod tests {
                 };
                 self.pace.begin(run);
                 self.now += Duration::from_nanos(run * each);
+                self.position = self.position.wrapping_add(run);
                 let now = self.now;
-                waited = self.pace.should_wait(|| now);
+                waited = self.pace.should_wait(self.position, || now);
                 self.waits += u64::from(waited);
             }
             self.waits - before

@@ -297,7 +297,7 @@ impl RecvSide for Rx {
             most: view.room(),
             head,
             tail,
-            pace: pace::Rx::new(),
+            pace: pace::Rx::new(head),
             fault: None,
         })
     }
@@ -311,7 +311,7 @@ impl RecvSide for Rx {
     fn glance(&mut self) -> Option<Found> {
         let head = self.head;
         if self.tail == head {
-            if self.pace.is_due() {
+            if self.pace.is_due(head) {
                 return None;
             }
             let tail = self.published();
@@ -330,7 +330,7 @@ impl RecvSide for Rx {
     fn look(&mut self, max: u64, bytes: bool) -> Result<Found, Blocked> {
         loop {
             if self.tail == self.head {
-                self.pace.wait();
+                self.pace.wait(self.head);
                 self.reload()?;
                 if self.tail == self.head {
                     return Err(Blocked::Empty);

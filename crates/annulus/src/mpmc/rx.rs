@@ -348,7 +348,7 @@ impl RecvSide for Rx {
             usual: NEVER,
             done: 0,
             streak: floor..floor,
-            pace: pace::Rx::new(),
+            pace: pace::Rx::new(floor),
             fault: None,
         })
     }
@@ -386,7 +386,7 @@ impl RecvSide for Rx {
                     None => self.look_among_many(),
                 }
             };
-            if found != Err(Blocked::Empty) || !self.pace.wait() {
+            if found != Err(Blocked::Empty) || !self.pace.wait(self.floor) {
                 return found;
             }
         }
