@@ -69,7 +69,7 @@ pub use receiver::{Iter, Receiver, TryIter};
 pub use ring::{AnyReceiver, AnyRing, AnySender, Inspector, Message, Peer, Ring, RingInfo};
 pub use sender::Sender;
 
-use static_assertions::{assert_impl_all, assert_not_impl_any};
+use static_assertions::{assert_impl_all, assert_not_impl_any, const_assert};
 
 // Rights are types: a handle moves between threads, is used by one at a time, and is not cloned behind one's back.
 assert_impl_all!(Sender<u64, Spsc>: Send);
@@ -77,6 +77,10 @@ assert_impl_all!(Receiver<[u8], Mpmc>: Send);
 assert_impl_all!(Ring<u64, Mpmc>: Send, Sync);
 assert_not_impl_any!(Sender<u64, Mpmc>: Sync, Clone);
 assert_not_impl_any!(Receiver<[u8], Spsc>: Sync, Clone);
+
+// Handles side by side, each in use by a thread, share no lines. Processors fetch lines in pairs.
+const_assert!(align_of::<Sender<u64, Spsc>>() >= 2 * sync::LINE);
+const_assert!(align_of::<Receiver<u64, Spsc>>() >= 2 * sync::LINE);
 
 pub mod mpsc {
     //! Many senders, one receiver. See [`mpmc`](crate::mpmc) for the algorithm.

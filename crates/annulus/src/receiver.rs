@@ -37,7 +37,7 @@ const CHANGES: u32 = 16;
 ///
 /// A plain `recv` takes a record at most once: what a receiver had taken when it was killed is lost with it,
 /// one record at most. [`peek`](Self::peek) takes it at least once: it comes back unless it was released.
-// Handles that lie side by side, each in use by a thread, share no lines: else they take them from each other at every call.
+// Two that lie side by side, each in use by a thread, would else take a line from each other at every call.
 #[repr(align(128))]
 pub struct Receiver<T: Message + ?Sized, K: Protocol> {
     pub(crate) side: K::Rx,

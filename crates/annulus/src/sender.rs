@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 ///
 /// The path of a message allocates nothing and makes no system call unless a receiver sleeps. A panic-free
 /// operation on a corrupt region says [`Fault`](TrySendError::Fault), and says it ever after.
-// Handles that lie side by side, each in use by a thread, share no lines: else they take them from each other at every call.
+// Two that lie side by side, each in use by a thread, would else take a line from each other at every call.
 #[repr(align(128))]
 pub struct Sender<T: Message + ?Sized, K: Protocol> {
     pub(crate) side: K::Tx,
