@@ -55,7 +55,8 @@ impl<T: Message + ?Sized, K: Protocol> Drop for Reservation<'_, T, K> {
 impl<T: Pod, K: Protocol> Reservation<'_, T, K> {
     /// Writes the message. Until then it is all zeros.
     pub fn write(&mut self, value: T) {
-        self.sender.write(self.claim.position, &value);
+        self.sender.fetch_ahead(self.claim.position);
+        self.sender.put(self.claim.position, &value);
     }
 
     /// Makes the message visible to receivers.

@@ -147,7 +147,7 @@ impl<T: Message + ?Sized, K: Protocol> Sender<T, K> {
 
     /// Fetches the lines to be written next, ahead of those of `len` bytes at `at`.
     #[inline]
-    fn fetch_ahead(&self, at: usize, len: usize) {
+    fn fetch_ahead_of(&self, at: usize, len: usize) {
         let free = || self.side.free() as usize * unit::<T, K>();
         self.side.view().payload.fetch_ahead(at, len, free);
     }
@@ -262,17 +262,16 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
         if !(self.may_be_closed() || many && self.open.is_some())
             && let Some(position) = self.side.quick()
         {
-            if many {
-                self.write(position, value);
-            } else {
-                self.put(position, value);
-            }
+            self.put(position, value);
             self.side.publish(position);
             // A single sender that hurries is registered.
             wait::ring(
                 &self.side.view().header().data,
                 !many || self.link.registered,
             );
+            if many {
+                self.fetch_ahead(position);
+            }
             return Ok(());
         }
         // A copy: what no call refers to need not be in memory before it is in the ring.
@@ -297,29 +296,29 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             Ok(claim) => claim,
             Err(blocked) => return Err(self.not_sent(blocked)),
         };
-        if Self::runs() {
-            self.put(claim.position, value);
-        } else {
-            self.write(claim.position, value);
-        }
+        let position = claim.position;
+        self.put(position, value);
         self.side.commit(claim, 1, 1);
         self.ring_data();
         if Self::runs() {
             self.side.hurry(unit::<T, K>(), self.link.registered);
+        } else {
+            self.fetch_ahead(position);
         }
         Ok(())
     }
 
-    /// Copies a value into a unit of an open claim, and fetches what comes after it.
+    /// Fetches the lines to be written next, ahead of those of the value at `position`. That value is published first: it need
+    /// not wait for lines that others need.
     #[inline]
-    pub(crate) fn write(&mut self, position: u64, value: &T) {
-        self.fetch_ahead(offset::<T, K>(self.side.view(), position), size_of::<T>());
-        self.put(position, value);
+    pub(crate) fn fetch_ahead(&self, position: u64) {
+        let at = offset::<T, K>(self.side.view(), position);
+        self.fetch_ahead_of(at, size_of::<T>());
     }
 
     /// Copies a value into a unit that is ours.
     #[inline]
-    fn put(&mut self, position: u64, value: &T) {
+    pub(crate) fn put(&mut self, position: u64, value: &T) {
         let view = self.side.view();
         let at = offset::<T, K>(view, position);
         // SAFETY: the unit is claimed, or the single sender's, and nobody else's until it is published.
@@ -403,14 +402,16 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             let to_end = view.units_left(claim.position) as usize;
             let (first, second) = values[..count].split_at(to_end.min(count));
             let at = offset::<T, K>(view, claim.position);
-            self.fetch_ahead(at, size_of_val(first));
+            self.fetch_ahead_of(at, size_of_val(first));
             // SAFETY: the units are claimed, and lie side by side.
             unsafe { copy_in::<K>(view, at, first.as_ptr().cast(), size_of_val(first)) };
             // SAFETY: likewise, from index 0 on.
             unsafe { copy_in::<K>(view, 0, second.as_ptr().cast(), size_of_val(second)) };
         } else {
             for (ahead, value) in values[..count].iter().enumerate() {
-                self.write(claim.position.wrapping_add(ahead as u64), value);
+                let position = claim.position.wrapping_add(ahead as u64);
+                self.fetch_ahead(position);
+                self.put(position, value);
             }
         }
         for ahead in 1..claim.units {

@@ -55,20 +55,29 @@ impl<K: Protocol> Sender<[u8], K> {
             Ok(claim) => claim,
             Err(blocked) => return Err(self.not_sent(blocked)),
         };
-        self.write(claim.position, record);
+        let position = claim.position;
+        self.put(position, record);
         self.side.commit(claim, units, units);
         self.ring_data();
+        self.fetch_ahead(position, record.len());
         Ok(())
     }
 
-    /// Copies a record with its header into an open claim, in which it fits.
+    /// Fetches the lines to be written next, ahead of those of the record of `len` bytes at `position`.
     #[inline]
-    pub(crate) fn write(&mut self, position: u64, record: &[u8]) {
+    fn fetch_ahead(&self, position: u64, len: usize) {
         let view = self.side.view();
         let at = offset::<[u8], K>(view, position);
         let free = || self.side.free() as usize * unit::<[u8], K>();
         view.payload
-            .fetch_ahead_of_record(at, RECORD_HEADER + record.len(), free);
+            .fetch_ahead_of_record(at, RECORD_HEADER + len, free);
+    }
+
+    /// Copies a record with its header into an open claim, in which it fits.
+    #[inline]
+    fn put(&mut self, position: u64, record: &[u8]) {
+        let view = self.side.view();
+        let at = offset::<[u8], K>(view, position);
         // SAFETY: a claimed unit's first word.
         unsafe { view.payload.store_word(at, record.len() as u64) };
         // SAFETY: the claim has units for the header and for the record, rounded up.
@@ -167,7 +176,8 @@ impl<K: Protocol> Sender<[u8], K> {
                 break;
             }
             let position = claim.position.wrapping_add(used);
-            self.write(position, record);
+            self.fetch_ahead(position, record.len());
+            self.put(position, record);
             if count > 0 {
                 self.side.split(position, units);
             }
