@@ -23,7 +23,8 @@
 //!   batches; and two phases, `reserve` and commit, `peek` and release.
 //!
 //! After a handle is attached, the path of a message allocates nothing, takes no lock, makes no system call
-//! unless somebody sleeps, and logs nothing.
+//! unless somebody sleeps, and logs nothing. Now and then a receiver looks at the monotonic clock, which is a system call
+//! only where the kernel's clock source cannot be read without.
 
 mod attach;
 mod audit;

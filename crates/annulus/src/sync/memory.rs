@@ -221,7 +221,7 @@ impl Payload {
 
     /// The same for a record, whose length no processor can foresee: a loop over its lines is left at a guess, and a wrong one costs as
     /// much as the copy. So short records ask for the same number of lines each; those that are on their way already cost
-    /// little. Records of 16 to 256 bytes: 20 ns with a loop, 17 without.
+    /// little. Records of 16 to 256 bytes, nearly all of which are short: 20 ns with a loop, 17 without.
     #[inline]
     pub(crate) fn fetch_ahead_of_record(self, at: usize, len: usize, free: impl Fn() -> usize) {
         const LINES: usize = 5;
