@@ -24,7 +24,7 @@
 //!
 //! After a handle is attached, the path of a message allocates nothing, takes no lock, makes no system call
 //! unless somebody sleeps, and logs nothing. Now and then a receiver looks at the monotonic clock, which is a system call
-//! only where the kernel's clock source cannot be read without.
+//! only where the kernel's clock source cannot be read without, and is forbidden in seccomp's strict mode (its filters are fine).
 
 mod attach;
 mod audit;
