@@ -139,10 +139,16 @@ pub struct Entry {
     pub cell: String,
     /// The unit of `ours`, `peers` and `limit`.
     pub unit: &'static str,
+    /// Which of a subject's other figures it is about, such as `p99`; nothing for the figure itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub figure: Option<&'static str>,
     /// Our median.
     pub ours: f64,
-    /// The others' medians.
+    /// The medians of other projects' queues, and of what else a goal is about.
     pub peers: BTreeMap<&'static str, f64>,
+    /// The medians of what else is ours, there for comparison.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<&'static str, f64>,
     /// The machine's.
     pub limit: Option<f64>,
     /// Whom the ratio is against.
@@ -195,7 +201,14 @@ impl Cell {
         stage.record = self.record;
         stage.time = self.time.unwrap_or(usual);
         stage.interval = match self.share {
-            Some(share) => self.slowest(stage)? / share,
+            Some(share) => {
+                let slowest = match stage.slowest {
+                    Some(slowest) => slowest,
+                    None => self.slowest(stage)?,
+                };
+                stage.slowest = Some(slowest);
+                slowest / share
+            }
             None => 0.0,
         };
         let rounds = self.rounds.unwrap_or(rounds);
@@ -255,9 +268,8 @@ impl Cell {
     }
 
     fn entries(&self, rows: &[Row], samples: &[Vec<Sample>]) -> Vec<Entry> {
-        let blank = self.entry(rows);
         if self.goals.is_empty() {
-            return vec![blank];
+            return vec![self.entry(rows, None)];
         }
         let entry = |goal: &Goal| {
             let (goal_figure, sense) = match goal.bound {
@@ -267,7 +279,7 @@ impl Cell {
             let mut entry = Entry {
                 sense,
                 goal: Some(goal_figure),
-                ..blank.clone()
+                ..self.entry(rows, goal.figure)
             };
             let (against, figures) = self.against(goal, rows, samples);
             entry.against = match goal.figure {
@@ -301,21 +313,37 @@ impl Cell {
     }
 
     /// An entry without a goal.
-    fn entry(&self, rows: &[Row]) -> Entry {
-        let others = |row: &&Row| matches!(row.role, Role::Peer | Role::Variant);
+    fn entry(&self, rows: &[Row], figure: Option<&'static str>) -> Entry {
+        let value = |row: &Row| match figure {
+            Some(figure) => row.more.get(figure).copied().unwrap_or(f64::NAN),
+            None => row.median,
+        };
+        // A goal may be about another of ours, or about the machine.
+        let is_peer = |row: &Row| {
+            let named = |goal: &Goal| matches!(goal.against, Against::Of(names) if names.contains(&row.subject));
+            row.role == Role::Peer || row.role == Role::Variant && self.goals.iter().any(named)
+        };
+        let these = |wanted: &dyn Fn(&Row) -> bool| {
+            let these = rows.iter().filter(|row| wanted(row));
+            these.map(|row| (row.subject, value(row))).collect()
+        };
         let limit = rows.iter().find(|row| row.role == Role::Limit);
+        // Other figures have their unit in their name, if it is not that of the figure itself.
+        let (_, last) = figure
+            .unwrap_or_default()
+            .rsplit_once(' ')
+            .unwrap_or_default();
+        let unit = ["ms", "%"].into_iter().find(|unit| *unit == last);
         let note =
             |row: &Row| (!row.note.is_empty()).then(|| format!("{}: {}", row.subject, row.note));
         Entry {
             cell: self.name.clone(),
-            unit: self.unit,
-            ours: rows[0].median,
-            peers: rows
-                .iter()
-                .filter(others)
-                .map(|row| (row.subject, row.median))
-                .collect(),
-            limit: limit.map(|row| row.median),
+            unit: unit.unwrap_or(self.unit),
+            figure,
+            ours: value(&rows[0]),
+            peers: these(&is_peer),
+            variants: these(&|row| row.role == Role::Variant && !is_peer(row)),
+            limit: limit.map(value).filter(|limit| !limit.is_nan()),
             against: String::new(),
             sense: "at least",
             ratio: None,

@@ -31,6 +31,21 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Whether `path` can be written, so that nothing is measured in vain.
+///
+/// # Errors
+///
+/// What the operating system said.
+pub fn writable(path: &Path) -> Result<(), String> {
+    let is_new = !path.exists();
+    let file = fs::OpenOptions::new().append(true).create(true).open(path);
+    file.map_err(|error| format!("{}: {error}", path.display()))?;
+    if is_new {
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
+}
+
 /// Writes the document, its charts and its data below `docs`.
 ///
 /// # Errors
@@ -83,11 +98,12 @@ fn machine(report: &Report) -> String {
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
     format!(
-        "Measured on {}, {} processors{place}, Linux {}, at commit `{}`: {}. {}",
+        "Measured on {}, {} processors{place}, Linux {}, at commit `{}`, by `annulus-bench {}`: {}. {}",
         machine.cpu,
         machine.cpus,
         machine.kernel,
         report.commit,
+        report.command,
         report.notes.join("; "),
         match versions.is_empty() {
             true => String::new(),

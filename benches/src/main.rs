@@ -4,9 +4,10 @@ use annulus_bench::cell::{Cell, Outcome};
 use annulus_bench::document::{self, Part};
 use annulus_bench::report::{Report, text};
 use annulus_bench::stage::Stage;
-use annulus_bench::{cells, hot};
+use annulus_bench::{cells, hot, still};
 use clap::{Parser, Subcommand};
 use std::env;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -27,8 +28,9 @@ enum What {
     Peers(Run),
     /// Ours by itself: sizes, crowds, batches, ways to wait, capacities.
     Matrix(Run),
-    /// All of it, written down as docs/performance.md with its charts and raw data.
-    Report(Run),
+    /// All of it, written down as docs/performance.md with its charts and raw data, in the source tree that this was built in. Some
+    /// 40 minutes, if nothing else is said.
+    Report(Extent),
     /// Sends and receives COUNT messages in one thread, for callgrind to count. Without a path, names the paths.
     #[command(hide = true)]
     Hot {
@@ -40,25 +42,12 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct Run {
-    /// A few short rounds: to see that it works, not to be quoted.
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    extent: Extent,
 
     /// Only cells whose names begin so.
     #[arg(long, value_name = "CELL", num_args = 1..)]
     only: Vec<String>,
-
-    /// How many rounds.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: Option<u16>,
-
-    /// How long each subject's work takes in a round.
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
-    millis: Option<u16>,
-
-    /// Let actors that have a processor each go before all other tasks, on a busy machine. Those stand still meanwhile.
-    #[arg(long)]
-    real_time: bool,
 
     /// Write everything as JSON.
     #[arg(long, value_name = "FILE")]
@@ -67,6 +56,25 @@ struct Run {
     /// Name the cells, and measure nothing.
     #[arg(long)]
     list: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Extent {
+    /// A few short rounds: to see that it works, not to be quoted.
+    #[arg(long)]
+    quick: bool,
+
+    /// How many rounds: 21, or 5 if quick.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+
+    /// How long each subject's work takes in a round: 200, or 20 if quick.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
+    millis: Option<u16>,
+
+    /// Let actors that have a processor each go before all other tasks, on a busy machine. Those stand still meanwhile.
+    #[arg(long)]
+    real_time: bool,
 
     /// Send one wrong byte, to see the run fail.
     #[arg(long, hide = true)]
@@ -84,7 +92,7 @@ fn main() -> ExitCode {
         What::Limits(run) => one(run, cells::limits()),
         What::Peers(run) => one(run, cells::peers()),
         What::Matrix(run) => one(run, cells::matrix()),
-        What::Report(run) => all(run),
+        What::Report(extent) => all(extent),
         What::Hot { path, count } => execute(path.as_deref(), *count),
     };
     match done {
@@ -103,12 +111,9 @@ fn again_with_peers() -> Result<ExitCode, String> {
     let mut command = Command::new(cargo);
     command.args(["run", "--release", "-p", "annulus-bench"]);
     command.args(["--features", "peers", "--"]);
-    let status = command.args(env::args_os().skip(1)).status();
-    let status = status.map_err(|error| format!("cargo: {error}"))?;
-    Ok(match status.success() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    // In our place, so that a signal to us is one to it.
+    let error = command.args(env::args_os().skip(1)).exec();
+    Err(format!("cargo: {error}"))
 }
 
 /// Measures these cells, tells, and exports.
@@ -126,7 +131,11 @@ fn one(run: &Run, cells: Vec<Cell>) -> Result<ExitCode, String> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let report = Report::new(measure(run, &cells)?, notes(run));
+    if let Some(path) = &run.export_json {
+        document::writable(path)?;
+    }
+    let outcomes = measure(&run.extent, &cells)?;
+    let report = Report::new(outcomes, notes(&run.extent));
     if let Some(path) = &run.export_json {
         document::write(path, &report.json()?)?;
     }
@@ -134,19 +143,21 @@ fn one(run: &Run, cells: Vec<Cell>) -> Result<ExitCode, String> {
 }
 
 /// Measures everything and writes the document.
-fn all(run: &Run) -> Result<ExitCode, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+fn all(extent: &Extent) -> Result<ExitCode, String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    document::writable(&docs.join("performance.md"))?;
+    still::valgrind()?;
     let mut parts = Vec::new();
     for (name, cells) in [
         ("limits", cells::limits()),
         ("peers", cells::peers()),
         ("matrix", cells::matrix()),
     ] {
-        let outcomes = measure(run, &wanted(run, cells))?;
-        let report = Report::new(outcomes, notes(run));
+        let report = Report::new(measure(extent, &cells)?, notes(extent));
         parts.push(Part { name, report });
     }
-    document::publish(&root.join("docs"), &parts)?;
+    document::publish(&docs, &parts)?;
+    println!("written: {}", docs.join("performance.md").display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,31 +174,36 @@ fn wanted(run: &Run, cells: Vec<Cell>) -> Vec<Cell> {
         .collect()
 }
 
-fn notes(run: &Run) -> Vec<String> {
-    let (rounds, millis) = extent(run);
-    let before = if run.real_time {
+fn notes(extent: &Extent) -> Vec<String> {
+    let (rounds, millis) = extent.size();
+    let before = if extent.real_time {
         ", actors with a processor each before all other tasks"
     } else {
         ""
     };
     let mut notes = vec![format!("{rounds} rounds of {millis} ms{before}")];
-    if run.quick {
+    if extent.quick {
         notes.push("a quick run: not to be quoted".to_owned());
     }
     notes
 }
 
-/// Rounds, and milliseconds of a subject's work in one.
-fn extent(run: &Run) -> (u16, u16) {
-    let (rounds, millis) = if run.quick { QUICK } else { FULL };
-    (run.rounds.unwrap_or(rounds), run.millis.unwrap_or(millis))
+impl Extent {
+    /// Rounds, and milliseconds of a subject's work in one.
+    fn size(&self) -> (u16, u16) {
+        let (rounds, millis) = if self.quick { QUICK } else { FULL };
+        (self.rounds.unwrap_or(rounds), self.millis.unwrap_or(millis))
+    }
 }
 
-fn measure(run: &Run, cells: &[Cell]) -> Result<Vec<Outcome>, String> {
-    let (rounds, millis) = extent(run);
+fn measure(extent: &Extent, cells: &[Cell]) -> Result<Vec<Outcome>, String> {
+    let (rounds, millis) = extent.size();
+    if cells.iter().any(|cell| cell.unit == still::INSTRUCTIONS) {
+        still::valgrind()?;
+    }
     let mut stage = Stage::new(Duration::from_millis(millis.into()), cells::CAPACITY)?;
-    stage.real_time = run.real_time;
-    stage.fault = run.inject_fault;
+    stage.real_time = extent.real_time;
+    stage.fault = extent.inject_fault;
     let mut outcomes = Vec::new();
     for cell in cells {
         let outcome = cell.run(&mut stage, rounds.into())?;

@@ -49,6 +49,8 @@ pub struct Stage {
     pub record: usize,
     /// Nanoseconds between messages that are sent on schedule.
     pub interval: f64,
+    /// Nanoseconds a message of the slowest of those that are measured on schedule, once it is known: one figure for all schedules.
+    pub slowest: Option<f64>,
     /// Whether actors that have a processor each go before all other tasks of the machine (`SCHED_RR`).
     pub real_time: bool,
     /// Whether senders are to send one byte that is wrong, which must fail the run.
@@ -83,6 +85,7 @@ impl Stage {
             capacity,
             record: 0,
             interval: 0.0,
+            slowest: None,
             real_time: false,
             fault: false,
             cpus,

@@ -88,6 +88,23 @@ pub fn instructions(path: &str) -> Result<Sample, String> {
     Ok(Sample::new(each, Disturbance::default()))
 }
 
+/// The unit of what valgrind counts.
+pub const INSTRUCTIONS: &str = "instructions/message";
+
+/// Whether valgrind is there, so that nothing is measured in vain before it is missed.
+///
+/// # Errors
+///
+/// If it is not.
+pub fn valgrind() -> Result<(), String> {
+    let output = Command::new("valgrind").arg("--version").output();
+    output.map(drop).map_err(missing)
+}
+
+fn missing(error: std::io::Error) -> String {
+    format!("valgrind, which counts instructions: {error}; it is in the package valgrind")
+}
+
 fn counted(path: &str, count: u64) -> Result<u64, String> {
     let program = said(std::env::current_exe())?;
     let output = Command::new("valgrind")
@@ -96,7 +113,7 @@ fn counted(path: &str, count: u64) -> Result<u64, String> {
         .args(["hot", path, &count.to_string()])
         .stdout(Stdio::null())
         .output()
-        .map_err(|error| format!("valgrind: {error}; it is in the package valgrind"))?;
+        .map_err(missing)?;
     let told = String::from_utf8_lossy(&output.stderr);
     let collected = told
         .lines()

@@ -14,7 +14,7 @@ use crate::peers::{
     ArrayQueue, Channel, Iceoryx2, Kanal, Ringbuf, Ringfire, Rtrb, ShaqMpmc, ShaqSpsc, SyncChannel,
 };
 use crate::stage::{Processes, Threads};
-use crate::still::{header, instructions, slot_overhead};
+use crate::still::{INSTRUCTIONS, header, instructions, slot_overhead};
 use annulus::{Mpmc, Mpsc, Spmc, Spsc};
 use std::time::Duration;
 
@@ -297,13 +297,7 @@ fn counted() -> Cell {
     let what = "sending and receiving 8 bytes by one thread, as callgrind counts it";
     Cell {
         rounds: Some(1),
-        ..cell(
-            "instructions-8",
-            what,
-            "instructions/message",
-            subjects,
-            goals,
-        )
+        ..cell("instructions-8", what, INSTRUCTIONS, subjects, goals)
     }
 }
 
