@@ -215,7 +215,12 @@ impl Payload {
     pub(crate) fn fetch_ahead(self, at: usize, len: usize, free: impl Fn() -> usize) {
         let begins_line = at.wrapping_neg() % LINE < len;
         if begins_line && len <= LONG && free() >= len + AHEAD + LINE {
-            self.fetch_ahead_of(at, at + len);
+            if len <= LINE {
+                // One line, beyond the ring's end or not: few instructions, so that they are inlined with all around them.
+                fetch_to_write(self.base.wrapping_add(at.next_multiple_of(LINE) + AHEAD));
+            } else {
+                self.fetch_ahead_of(at, at + len);
+            }
         }
     }
 
