@@ -14,7 +14,7 @@ use crate::layout::bell;
 use crate::lease::Side;
 use crate::ring::Message;
 use crate::side::{Blocked, Claim, SendSide};
-use crate::sync::{RUN, Relaxed};
+use crate::sync::{LINE, RUN, Relaxed};
 use crate::wait::{self, Look};
 use annulus_channel::{SendError, SendTimeoutError, TrySendError};
 use bytemuck::Pod;
@@ -297,19 +297,23 @@ impl<T: Pod, K: Protocol> Sender<T, K> {
             Err(blocked) => return Err(self.not_sent(blocked)),
         };
         let position = claim.position;
+        // One line is asked for when the message is out, which need not wait for it. Several take so long to come that it
+        // counts when they were asked for: 256 bytes 12 ns before the copy, 15 after.
+        if size_of::<T>() > LINE {
+            self.fetch_ahead(position);
+        }
         self.put(position, value);
         self.side.commit(claim, 1, 1);
         self.ring_data();
         if Self::runs() {
             self.side.hurry(unit::<T, K>(), self.link.registered);
-        } else {
+        } else if size_of::<T>() <= LINE {
             self.fetch_ahead(position);
         }
         Ok(())
     }
 
-    /// Fetches the lines to be written next, ahead of those of the value at `position`. That value is published first: it need
-    /// not wait for lines that others need.
+    /// Fetches the lines to be written next, ahead of those of the value at `position`.
     #[inline]
     pub(crate) fn fetch_ahead(&self, position: u64) {
         let at = offset::<T, K>(self.side.view(), position);
