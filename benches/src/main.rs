@@ -28,8 +28,8 @@ enum What {
     Peers(Run),
     /// Ours by itself: sizes, crowds, batches, ways to wait, capacities.
     Matrix(Run),
-    /// All of it, written down as docs/performance.md with its charts and raw data, in the source tree that this was built in. Some
-    /// 40 minutes, if nothing else is said.
+    /// All of it, written down as docs/performance.md with its charts and raw data, in the source tree that this was built in. By
+    /// reckoning 40 minutes, if nothing else is said.
     Report(Extent),
     /// Sends and receives COUNT messages in one thread, for callgrind to count. Without a path, names the paths.
     #[command(hide = true)]
